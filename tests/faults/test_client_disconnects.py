@@ -168,7 +168,7 @@ def test_disconnecting_at_any_byte_of_the_request_or_of_the_response():
     """After 500 requests of all kinds nothing is left open, and the log agrees with the metrics."""
     rng = random.Random(SEED)
     times = 500
-    requests = (CHAT, STREAM, STREAM.replace(b"gpt-4o", b"claude-sonnet-4-5"), CHAT.replace(b'"hi"', b'"same"'))
+    requests = (CHAT, STREAM, STREAM.replace(b"gpt-4o", b"claude-haiku-4-5"), CHAT.replace(b'"hi"', b'"same"'))
 
     async def main():
         mock = MockSettings(latency_ms=2, chunk_ms=1)

@@ -43,7 +43,7 @@ from support.scripted_provider import fin, send, serve, silence
 CHAT_AND_STREAM = pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
 ONCE = {"MAX_RETRIES": "1"}
 FINISH = delta(b"", b'"stop"')
-COMPLETION = b'{"model":"anthropic/claude-sonnet-4-5","prompt":"hi","stream":true}'
+COMPLETION = b'{"model":"anthropic/claude-haiku-4-5","prompt":"hi","stream":true}'
 
 
 async def outcome_of(script, body=CHAT, settings=ONCE, name="openai", path="/v1/chat/completions"):
@@ -457,7 +457,7 @@ VALUES = b'"more":[%b0]' % (b"0," * 2000)
         ("openai", CHAT, MANY.replace(b'"model":"m",', b"") % VALUES, 200),
         ("openai", CHAT, b'{"error":{"message":"no"},%b}' % VALUES, 502),
         ("openai", CHAT, b"[%b]" % (b"0," * 2000 + b"0"), 502),
-        ("anthropic", CHAT.replace(b"gpt-4o", b"claude-sonnet-4-5"), b"{%b}" % VALUES, 502),
+        ("anthropic", CHAT.replace(b"gpt-4o", b"claude-haiku-4-5"), b"{%b}" % VALUES, 502),
         ("anthropic", COMPLETION.replace(b"true", b"false"), b"{%b}" % VALUES, 502),
     ],
 )

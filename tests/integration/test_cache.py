@@ -84,9 +84,13 @@ def test_usage_is_stored_for_clients_that_ask_for_it():
 TALKS = {
     "words": {},
     "calls": {"tools": TOOLS, "messages": [{"role": "user", "content": "parallel"}]},
-    "thoughts": {"reasoning_effort": "low"},
+    "thoughts": {"reasoning_effort": "high"},
     "a refusal": {"messages": [{"role": "user", "content": "please refuse"}]},
 }
+
+
+# The models that think, of the providers whose usual model does not.
+THINKERS = {"gpt-4o": "gpt-5.2", "mistral-large-latest": "mistral-small-latest"}
 
 
 @pytest.mark.parametrize("talk", TALKS)
@@ -97,7 +101,8 @@ def test_body_and_stream_share_an_entry(row, talk, first):
 
     async def main():
         async with gateway(MEMORY, names=(row.provider,)) as running:
-            question = {**QUESTION, "model": row.model, **TALKS[talk]}
+            model = THINKERS.get(row.model, row.model) if talk == "thoughts" else row.model
+            question = {**QUESTION, "model": model, **TALKS[talk]}
             streamed = {**question, "stream": True, "stream_options": {"include_usage": True}}
             _, miss, one = await ask(running, streamed if first else question)
             _, hit, other = await ask(running, question if first else streamed)
@@ -116,7 +121,7 @@ def test_body_and_stream_share_an_entry(row, talk, first):
 def test_completions_are_cached_also_through_chat():
     async def main():
         async with gateway(MEMORY, names=("openai", "anthropic")) as running:
-            for model in ("gpt-3.5-turbo-instruct", "claude-haiku-4-5"):
+            for model in ("gpt-oss-20b", "claude-haiku-4-5"):
                 question = {"model": model, "prompt": "hi"}
                 assert await outcome(running, question, route="completions") == "MISS"
                 _, headers, whole = await ask(running, question, route="completions")
@@ -281,7 +286,7 @@ def test_excluded_models(case):
         async with gateway({**MEMORY, **settings}) as running:
             question = {**QUESTION, "model": model}
             assert [await outcome(running, question) for _ in range(2)] == ["BYPASS"] * 2
-            other = {**QUESTION, "model": "gpt-3.5-turbo"}
+            other = {**QUESTION, "model": "gpt-4.1-mini"}
             assert [await outcome(running, other) for _ in range(2)] == ["MISS", "HIT"]
 
     run(main())

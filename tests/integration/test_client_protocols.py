@@ -14,7 +14,7 @@ from support.toy_protocol import TOY
 
 MODELS = {
     "openai": "gpt-5.4",
-    "anthropic": "claude-sonnet-4-5",
+    "anthropic": "claude-haiku-4-5",
     "gemini": "gemini-2.5-flash",
     "mistral": "mistral-large-latest",
     "bedrock": "bedrock/amazon.nova-pro-v1:0",
@@ -59,16 +59,16 @@ def test_every_provider_answers_in_the_client_s_protocol(provider):
 def test_errors_have_the_client_s_form():
     async def main():
         async with gateway({"GATEWAY_API_KEYS": "sk-gateway-1"}, names=("anthropic",)) as running:
-            status, _, body = await ask(running, model="claude-sonnet-4-5", say="hi")
+            status, _, body = await ask(running, model="claude-haiku-4-5", say="hi")
             assert (status, list(json.loads(body))) == (401, ["oops", "about"])
             caller = await Caller.connect(running.port)
             caller.send(b"GET /v1/toy HTTP/1.1\r\nhost: x\r\n\r\n")
             status, _, body = await caller.answer()
             assert (status, list(json.loads(body))) == (405, ["oops", "about"])
         async with gateway({"MAX_BODY_BYTES": "1000"}, names=("anthropic",)) as running:
-            status, _, body = await ask(running, model="claude-sonnet-4-5", say=5)
+            status, _, body = await ask(running, model="claude-haiku-4-5", say=5)
             assert (status, json.loads(body)) == (400, {"oops": "`say` must be text", "about": "say"})
-            status, _, body = await ask(running, model="claude-sonnet-4-5", say="x" * 1000)
+            status, _, body = await ask(running, model="claude-haiku-4-5", say="x" * 1000)
             assert (status, list(json.loads(body))) == (413, ["oops", "about"])
 
     run(main())
@@ -92,7 +92,7 @@ def test_a_stream_that_was_cut_ends_in_an_error_of_the_client_s_protocol():
         settings = {"ANTHROPIC_API_KEY": "sk-configured-anthropic", "ANTHROPIC_BASE_URL": provider.url + "/v1"}
         async with gateway(settings, providers={}) as running:
             caller = await Caller.connect(running.port)
-            caller.send(post(b'{"model": "claude-sonnet-4-5", "say": "hi", "stream": true}', "/v1/toy"))
+            caller.send(post(b'{"model": "claude-haiku-4-5", "say": "hi", "stream": true}', "/v1/toy"))
             lines = [line for line in (await caller.rest()).decode().splitlines() if line.startswith("data:")]
             assert lines[-2] == "data: text half of"
             assert lines[-1].startswith("data: error ")
@@ -107,7 +107,7 @@ def test_another_provider_takes_over_before_the_first_content():
         broken = await serve([send(answer(b'{"type":"error","error":{"message":"broken"}}', 500))] * 4)
         settings = {"ANTHROPIC_API_KEY": "sk-configured-anthropic", "ANTHROPIC_BASE_URL": broken.url + "/v1"}
         async with gateway(settings, names=("gemini",)) as running:
-            status, headers, body = await ask(running, model="claude-sonnet-4-5", say="hi", stream=True, fallbacks=None)
+            status, headers, body = await ask(running, model="claude-haiku-4-5", say="hi", stream=True, fallbacks=None)
             assert (status, headers["x-nulpoint-provider"]) == (200, "gemini")
             assert body.endswith(b"data: end\n\n")
         await broken.close()
@@ -118,7 +118,7 @@ def test_another_provider_takes_over_before_the_first_content():
 def test_responses_are_cached():
     async def main():
         async with gateway({"CACHE_MODE": "memory"}, names=("anthropic",)) as running:
-            asked = {"model": "claude-sonnet-4-5", "say": "hi"}
+            asked = {"model": "claude-haiku-4-5", "say": "hi"}
             first = await ask(running, **asked)
             again = await ask(running, **asked)
             assert (first[1]["x-cache"], again[1]["x-cache"], again[2]) == ("MISS", "HIT", first[2])

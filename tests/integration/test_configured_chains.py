@@ -8,7 +8,7 @@ from support.event_loop import run
 from support.http_client import CHAT, Caller, post
 from support.running_gateway import gateway
 
-CHAIN = "fallbacks:\n  gpt-4o: [{openai/gpt-4o: 1, mistral/mistral-large-latest: 1}, anthropic/claude-sonnet-4-5]\n"
+CHAIN = "fallbacks:\n  gpt-4o: [{openai/gpt-4o: 1, mistral/mistral-large-latest: 1}, anthropic/claude-haiku-4-5]\n"
 NAMES = ("openai", "mistral", "anthropic")
 
 
@@ -37,7 +37,7 @@ def test_a_chain_of_the_user_s_own_spreads_and_fails_over(directory):
             running.mocks["openai"].set_fault("status", arg=500)
             assert await answered_by(running, 2) == [("mistral", "mistral-large-latest", "2"), second]
             running.mocks["mistral"].set_fault("status", arg=503)
-            last = ("anthropic", "claude-sonnet-4-5", "3")
+            last = ("anthropic", "claude-haiku-4-5", "3")
             assert await answered_by(running, 2) == [last, last]
             assert json.loads(running.log().splitlines()[-1])["attempts"][0]["outcome"] == "upstream"
 

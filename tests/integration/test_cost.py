@@ -100,7 +100,7 @@ def counting_calls():
     ("provider", "model", "allowed"),
     [
         ("openai", "gpt-4o", CALLS_A_REQUEST),
-        ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST),
+        ("anthropic", "claude-haiku-4-5", CALLS_A_TRANSLATED_REQUEST),
         ("azure", "azure-gpt-4o", CALLS_A_REQUEST),
         ("vertexai", "vertexai-gemini-2.5-flash", CALLS_A_TRANSLATED_REQUEST + CALLS_OF_A_TOKEN),
         ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", CALLS_A_TRANSLATED_REQUEST + CALLS_OF_A_SIGNATURE),
@@ -125,7 +125,7 @@ def test_calls_a_request(provider, model, allowed):
     ("provider", "model", "around", "allowed"),
     [
         ("openai", "gpt-4o", CALLS_A_REQUEST, CALLS_A_CHUNK),
-        ("anthropic", "claude-sonnet-4-5", CALLS_A_TRANSLATED_REQUEST, CALLS_A_TRANSLATED_CHUNK),
+        ("anthropic", "claude-haiku-4-5", CALLS_A_TRANSLATED_REQUEST, CALLS_A_TRANSLATED_CHUNK),
         ("bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", CALLS_A_TRANSLATED_REQUEST, CALLS_OF_AN_AWS_EVENT),
     ],
 )

@@ -21,6 +21,7 @@ from support.sdk_conversation import (
     ROWS,
     STRANGE,
     TOOLS,
+    Row,
     answered,
     sdk,
     talk,
@@ -43,6 +44,11 @@ def matrix(rows=EVERYBODY):
 
 def of(*providers):
     return tuple(row for row in EVERYBODY if row.speaks in providers)
+
+
+def thinkers():
+    """The rows whose models think and show it, with one of Mistral's models that does."""
+    return (*of("anthropic", "gemini"), Row("mistral", "mistral-medium-latest"))
 
 
 # -- text --------------------------------------------------------------------------------------------------------------
@@ -120,9 +126,9 @@ def test_a_tool_loop_of_three_turns(row, streamed):
     talk(row, streamed, tool_loop)
 
 
-@matrix(of("anthropic", "gemini", "mistral"))
+@matrix(thinkers())
 def test_a_tool_loop_of_three_turns_with_reasoning(row, streamed):
-    talk(row, streamed, lambda talk: tool_loop(talk, reasoning_effort="low"))
+    talk(row, streamed, lambda talk: tool_loop(talk, reasoning_effort="high"))  # a level that all of them have
 
 
 @matrix()
@@ -247,7 +253,7 @@ def test_any_json(row, streamed):
 # -- reasoning ---------------------------------------------------------------------------------------------------------
 
 
-@matrix(of("anthropic", "gemini", "mistral"))
+@matrix(thinkers())
 def test_reasoning_comes_and_goes_back_as_it_came(row, streamed):
     async def use(talk):
         messages = [{"role": "user", "content": "in parallel"}]
@@ -286,7 +292,7 @@ def test_a_signature_comes_back_with_its_call_alone(row, streamed):
     talk(row, streamed, use)
 
 
-@matrix(of("anthropic", "gemini", "mistral"))
+@matrix(thinkers())
 def test_a_conversation_goes_on_with_a_caller_who_keeps_only_what_openai_has(row, streamed):
     async def use(talk):
         asked = {"tools": TOOLS, "reasoning_effort": "low"}

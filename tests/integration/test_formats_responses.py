@@ -14,13 +14,15 @@ both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "st
 
 @both_ways
 def test_gemini_s_probabilities(streamed):
+    """The Gemini API itself has none: only Vertex AI does."""
+
     async def use(talk):
         choice = (await talk.complete("hello", logprobs=True, top_logprobs=1)).choices[0]
         assert "".join(token.token for token in choice.logprobs.content) == WORDS
         assert choice.logprobs.content[0].logprob == -0.1
         assert choice.logprobs.content[0].top_logprobs[0].token == "a"
 
-    talk(Row("gemini", "gemini-2.0-flash"), streamed, use)
+    talk(Row("vertexai", "vertexai-gemini-2.5-flash"), streamed, use)
 
 
 @pytest.mark.parametrize("row", GEMINI, ids=[row.model for row in GEMINI])

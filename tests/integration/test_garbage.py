@@ -13,9 +13,9 @@ from support.running_gateway import gateway
 QUESTIONS = {
     "whole": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]},
     "streamed": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "stream": True},
-    "translated": {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "hi"}]},
+    "translated": {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "hi"}]},
     "translated, streamed": {
-        "model": "claude-sonnet-4-5",
+        "model": "claude-haiku-4-5",
         "messages": [{"role": "user", "content": "hi"}],
         "stream": True,
     },

@@ -46,7 +46,7 @@ def test_clients_cannot_make_the_page_grow():
         async with gateway({"LOG_LEVEL": "error"}) as running:
             port = running.port
             await odd_requests(port, 0)
-            await models(port, [0, 4], b"gpt-%d")  # the second model has a price
+            await models(port, [0, 4, 5], b"gpt-%d")  # the second model has ended, the third has a price
             await models(port, [0], b"none/gpt-%d")
             await page(port)
             before = await page(port)

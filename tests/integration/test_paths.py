@@ -15,7 +15,7 @@ from support.running_gateway import gateway
 
 BODIES = {
     "chat": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]},
-    "completions": {"model": "gpt-3.5-turbo-instruct", "prompt": "hi"},
+    "completions": {"model": "gpt-oss-20b", "prompt": "hi"},
     "embeddings": {"model": "text-embedding-3-small", "input": "hi"},
     "moderations": {"model": "omni-moderation-latest", "input": "hi"},
     "rerank": {"model": "together/a-reranker", "query": "hi", "documents": ["hi", "ho"]},
@@ -119,7 +119,7 @@ def test_a_gateway_key_is_required_at_every_spelling(prefix):
     [
         HELLO,
         b' { "messages":[{"role":"user","content":"hi"}]} ',
-        b'{"messages":[{"role":"user","content":"hi"}],"model":"gpt-3.5-turbo"}',
+        b'{"messages":[{"role":"user","content":"hi"}],"model":"gpt-4.1-mini"}',
         b'{"model":null,"messages":[{"role":"user","content":"hi"}]}',
         b'{"mod\\u0065l":7,"messages":[{"role":"user","content":"hi"}],"metadata":{"model":"x"}}',
     ],

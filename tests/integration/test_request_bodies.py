@@ -16,7 +16,7 @@ ROUTES = {
     "/v1/embeddings": b'"input":"hi"',
 }
 # By its own name (the body passes byte for byte), and by one that is rewritten or translated.
-MODELS = ["gpt-4o", "openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"]
+MODELS = ["gpt-4o", "openai/gpt-4o", "anthropic/claude-haiku-4-5", "gemini/gemini-2.5-flash"]
 BAD = [
     (b'"Model":"other"', "Model", "ambiguous_field"),
     (b'"mod\\u0045l":"other"', "modEl", "ambiguous_field"),
@@ -82,14 +82,14 @@ def test_json_nodes_are_bounded_where_the_gateway_decodes_them_and_nowhere_else(
             path = "/v1/chat/completions"
             status, _, _ = await ask(caller, path, b'{"model":"gpt-4o",%b}' % many(400))
             assert status == 200
-            status, _, answer = await ask(caller, path, b'{"model":"claude-sonnet-4-5",%b}' % many(400))
+            status, _, answer = await ask(caller, path, b'{"model":"claude-haiku-4-5",%b}' % many(400))
             assert (status, answer["error"]["code"]) == (400, "too_many_json_nodes")
             assert "MAX_JSON_NODES" in answer["error"]["message"]
             assert running.mocks["anthropic"].requests == 0
             prose = b'"messages":[{"role":"user","content":"%b"}]' % (b"Well, [then]: " * 2000)
-            status, _, _ = await ask(caller, path, b'{"model":"claude-sonnet-4-5",%b}' % prose)
+            status, _, _ = await ask(caller, path, b'{"model":"claude-haiku-4-5",%b}' % prose)
             assert status == 200
-            status, _, _ = await ask(caller, path, b'{"model":"claude-sonnet-4-5",%b}' % many(390))
+            status, _, _ = await ask(caller, path, b'{"model":"claude-haiku-4-5",%b}' % many(390))
             assert status == 200
 
     run(main())

@@ -184,7 +184,7 @@ def test_the_figures_are_exactly_those_of_the_requests(tmp_path):
             for key in keys:
                 fields = (f"Authorization: Bearer {key}",)
                 for number in range(4):
-                    for model in ("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"):
+                    for model in ("gpt-4o", "claude-haiku-4-5", "gemini-2.5-flash"):
                         await ask(running.port, *[chat(model, f"{number % 3}")] * 2, fields=fields)
                         await ask(running.port, chat(model, f"{number}", stream=True), fields=fields)
                 await ask(running.port, b'{"model":"text-embedding-3-small","input":["a","b"]}', path="/v1/embeddings",

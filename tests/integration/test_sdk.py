@@ -38,7 +38,7 @@ def with_client(use, names=("openai", "anthropic", "gemini", "mistral"), **setti
     run(main())
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "claude-3-5-sonnet", "gemini-1.5-flash", "mistral-large"])
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-haiku-4-5", "gemini-3.8-flash", "mistral-large"])
 def test_chat_and_stream(model):
     async def use(client):
         whole = await client.chat.completions.create(model=model, messages=HELLO)
@@ -103,7 +103,7 @@ def test_embeddings_of_every_shape():
         )
         default = await client.embeddings.create(model="text-embedding-3-small", input="a", dimensions=8)
         assert plain.data[0].embedding == pytest.approx(default.data[0].embedding)
-        assert len((await client.embeddings.create(model="text-embedding-004", input="a")).data) == 1
+        assert len((await client.embeddings.create(model="gemini-embedding-001", input="a")).data) == 1
         with pytest.raises(openai.BadRequestError, match="text-embedding-3-small"):
             await client.embeddings.create(model="claude-3-opus", input="a")
 
@@ -112,14 +112,14 @@ def test_embeddings_of_every_shape():
 
 def test_legacy_completions_real_and_through_chat():
     async def use(client):
-        real = await client.completions.create(model="gpt-3.5-turbo-instruct", prompt="hi")
-        through = await client.completions.create(model="claude-3-haiku", prompt="hi")
+        real = await client.completions.create(model="gpt-oss-20b", prompt="hi")
+        through = await client.completions.create(model="claude-haiku-4-5", prompt="hi")
         assert real.choices[0].text == through.choices[0].text
         assert through.object == "text_completion"
-        stream = await client.completions.create(model="claude-3-haiku", prompt="hi", stream=True)
+        stream = await client.completions.create(model="claude-haiku-4-5", prompt="hi", stream=True)
         assert "".join([chunk.choices[0].text async for chunk in stream]) == through.choices[0].text
         with pytest.raises(openai.BadRequestError, match="suffix"):
-            await client.completions.create(model="claude-3-haiku", prompt="hi", suffix="x")
+            await client.completions.create(model="claude-haiku-4-5", prompt="hi", suffix="x")
 
     with_client(use)
 
@@ -187,7 +187,7 @@ def test_the_class_for_azure(deployment):
             pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
             assert "".join(pieces) == whole.choices[0].message.content
             assert chunks[-1].usage == whole.usage
-            assert (await client.completions.create(model="gpt-3.5-turbo-instruct", prompt="a")).choices[0].text
+            assert (await client.completions.create(model="gpt-oss-20b", prompt="a")).choices[0].text
             assert not (await client.moderations.create(input="fine")).results[0].flagged
             assert (await client.models.retrieve("gpt-5.4")).owned_by == "openai"
             assert "gpt-5.4" in [model.id async for model in await client.models.list()]

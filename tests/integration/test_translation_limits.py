@@ -15,7 +15,7 @@ from support.event_loop import run, until
 from support.http_client import CHAT, Caller, post
 from support.running_gateway import gateway
 
-CLAUDE = "anthropic/claude-sonnet-4-5"
+CLAUDE = "anthropic/claude-haiku-4-5"
 LIMITS = {"MAX_MESSAGES": "3", "MAX_CONTENT_PARTS": "4", "MAX_TOOLS": "2", "MAX_SCHEMA_NODES": "5"}
 HI = {"role": "user", "content": "hi"}
 PART = {"type": "text", "text": "hi"}

@@ -12,7 +12,7 @@ from nulpoint.mock.model import sample_words
 from support.client_outcome import Outcome
 from support.http_client import post
 
-MODELS = ("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-pro")
+MODELS = ("gpt-4o", "claude-haiku-4-5", "gemini-2.5-pro")
 SHARED_REQUESTS = 4
 CLIENT_TIMEOUT = 20.0  # seconds; longer than the gateway's deadline and all its timers
 

@@ -85,7 +85,7 @@ _CREDENTIALS = {
     "anthropic-version": "2023-06-01",
 }
 _MODELS = {
-    "openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-pro", "mistral": "mistral-large-latest",
+    "openai": "gpt-4o", "anthropic": "claude-haiku-4-5", "gemini": "gemini-2.5-pro", "mistral": "mistral-large-latest",
 }  # fmt: skip
 _PATHS = {
     "openai": ("/v1/chat/completions", "/v1/chat/completions"),

@@ -25,7 +25,7 @@ FAST = {
 }  # fmt: skip
 # The models for each operation; the providers without one are asked for it too, and the gateway rejects that.
 MODELS = {
-    "openai": ("gpt-4o", "gpt-3.5-turbo-instruct", "text-embedding-3-small", "omni-moderation-latest", "openai/r"),
+    "openai": ("gpt-4o", "gpt-oss-20b", "text-embedding-3-small", "omni-moderation-latest", "openai/r"),
     "anthropic": ("claude-haiku-4-5",) * 5,
     "gemini": ("gemini-2.5-flash", "gemini-2.5-flash", "gemini-embedding-001", "gemini/m", "gemini/r"),
     "mistral": ("mistral-large-latest", "mistral-large-latest", "mistral-embed", "mistral/m", "mistral/r"),

@@ -263,8 +263,8 @@ def mock(host: str, faults: tuple[str, ...]) -> None:
     They are OpenAI, Anthropic, Gemini, Mistral, Bedrock, Azure, Vertex AI, Cohere, Jina and Voyage, in this order.
 
     They validate requests as the real providers do and respond to what is asked (docs/mock-providers.md).
-    MOCK_LATENCY_MS, MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS, MOCK_TOKEN_SECONDS and MOCK_SEED set how they
-    behave. Faults are injected with --fault, with a request header or with an admin call.
+    MOCK_LATENCY_MS, MOCK_CHUNK_MS, MOCK_ERROR_RATE, MOCK_STREAM_WORDS, MOCK_TOKEN_SECONDS, MOCK_TODAY and MOCK_SEED set
+    how they behave. Faults are injected with --fault, with a request header or with an admin call.
 
     \b
     Examples:

@@ -4,9 +4,12 @@ import hashlib
 import struct
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
+
+from nulpoint.mock.model_table import DATA_DATE
 
 CREATED = 1_790_000_000  # Unix time; fixed, so that equal requests get equal responses
 
@@ -15,7 +18,8 @@ class MockRequest(msgspec.Struct):
     """A request to a mock provider.
 
     `number` counts the requests to this server, from 1. `body` is the decoded JSON, and None if the body is not JSON.
-    `word_count` is the length of the model's usual text, and `token_seconds` is the lifetime of access tokens.
+    `word_count` is the length of the model's usual text, and `token_seconds` is the lifetime of access tokens. `today`
+    decides which models have ended.
     """
 
     method: str
@@ -27,6 +31,7 @@ class MockRequest(msgspec.Struct):
     query: str = ""
     raw_body: bytes = b""
     token_seconds: float = 3600.0
+    today: date = DATA_DATE
 
 
 class MockResponse(msgspec.Struct):

@@ -15,6 +15,7 @@ response format. A client that sends the same request to two providers therefore
 | reasoning | a thought before anything else |
 | the provider's web search | a text that cites one source |
 | `please refuse` in the prompt | a refusal |
+| `in two parts` in the prompt, of Gemini 4 | half of the text, and a token that continues it |
 | fewer tokens than words, or a stop sequence | the text up to that point |
 """
 
@@ -30,6 +31,7 @@ from nulpoint.mock.schema_example import example
 REFUSAL_PROMPT = "please refuse"
 PARALLEL_PROMPT = "parallel"
 CHAIN_PROMPT = "step by step"
+CONTINUATION_PROMPT = "in two parts"  # a word of Gemini 4 only, which then responds in two parts
 SEARCH_SOURCE = ("https://example.com/mock", "The mock encyclopedia")
 ANY_OBJECT = {
     "type": "object",

@@ -249,6 +249,7 @@ class Connection(asyncio.Protocol):
             query,
             raw_body,
             settings.token_seconds,
+            settings.today,
         )
         try:
             response = server.respond(request)

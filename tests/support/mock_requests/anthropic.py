@@ -58,7 +58,7 @@ ACCEPTED = {
     "prefill of an older model": {"messages": [user(text()), assistant(text("The answer is"))]},
     "thinking with a budget": {**THINKS, "messages": [user(text()), assistant(thought(), use()), user(result())], "tools": [TOOL]},
     "thinking in an older turn may be missing": {**THINKS, "messages": [*LOOP, assistant(text()), user(text())], "tools": [TOOL]},
-    "adaptive thinking, forced tool": {**ADAPTIVE, "tools": [TOOL], "tool_choice": {"type": "any"}},
+    "adaptive thinking, forced tool": {**ADAPTIVE, "model": OPUS_48, "tools": [TOOL], "tool_choice": {"type": "any"}},
     "adaptive thinking without a thought": {**ADAPTIVE, "tools": [TOOL], "messages": LOOP},
     "temperature": {"temperature": 0.3},
     "effort": {"model": OPUS_48, "output_config": {"effort": "xhigh"}},

@@ -4,7 +4,7 @@ from typing import Any
 
 from nulpoint.mock.interface import signature
 
-MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
+MODEL = "eu.anthropic.claude-opus-4-5-20251101-v1:0"
 USER = {"role": "user", "content": [{"text": "hi"}]}
 SPEC = {"name": "f", "description": "d", "inputSchema": {"json": {"type": "object"}}}
 TOOLS = {"toolConfig": {"tools": [{"toolSpec": SPEC}]}}
@@ -42,7 +42,7 @@ ACCEPTED = {
     "media": {"messages": [user({"text": "x"}, DOCUMENT, PICTURE)]},
     "thought sent back": {"messages": [USER, said(THOUGHT, {"text": "x"}), USER]},
     "everything else": {
-        "inferenceConfig": {"maxTokens": 5, "temperature": 0.5, "topP": 1, "stopSequences": ["x"]},
+        "inferenceConfig": {"maxTokens": 5, "temperature": 0.5, "stopSequences": ["x"]},
         "guardrailConfig": {"guardrailIdentifier": "a", "guardrailVersion": "1"},
         "requestMetadata": {"a": "b"}, "serviceTier": {"type": "flex"}, "outputConfig": {"effort": "low"},
         "additionalModelRequestFields": {"top_k": 5},

@@ -37,11 +37,12 @@ ACCEPTED = {
         ]
     },
     "thinking sent back": {
+        "model": "mistral-medium-latest",
         "messages": [
             USER,
             assistant(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True}]),
             USER,
-        ]
+        ],
     },
     "a user after a tool, with Mistral Small": {"model": "mistral-small-latest", "messages": [*LOOP, USER]},
     "schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": True}}},

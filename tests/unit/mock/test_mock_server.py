@@ -4,12 +4,15 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from datetime import date
 
 import pytest
 from click.testing import CliRunner
 
 from nulpoint.cli.main import main as main_command
 from nulpoint.mock import MockSettings, SettingsError, faults, start
+from nulpoint.mock.gemini import server as gemini_server
+from nulpoint.mock.interface import MockRequest
 from nulpoint.mock.server import parse_provider_fault, start_all
 from support.event_loop import run
 
@@ -33,6 +36,18 @@ BODIES = {
     "mistral": {"model": "mistral-large-latest", "messages": [{"role": "user", "content": "x"}]},
 }
 PROVIDERS = tuple(PATHS)
+
+
+def test_the_date_decides_which_models_have_ended():
+    assert ask("openai")[0] == 200
+    status, _, raw = ask("openai", settings=MockSettings(today=date(2027, 1, 14)))
+    assert (status, json.loads(raw)["error"]["code"]) == (404, "model_not_found")
+
+
+def test_faults_of_a_host_have_its_shape():
+    path = "/minimax/v1/chat/completions"
+    status, _, raw = ask("openai", path=path, fault=("status", 402))
+    assert (status, json.loads(raw)["base_resp"]["status_code"]) == (200, 1008)
 
 
 def fetch(url, body, headers):
@@ -140,7 +155,7 @@ def test_openai_sends_usage_only_on_request():
 
 
 def test_anthropic_omits_its_thought_on_request():
-    thinking = {"type": "adaptive"}
+    thinking = {"type": "adaptive", "display": "summarized"}
     shown = response_body("anthropic", model="claude-opus-4-8", thinking=thinking)["content"][0]
     hidden = response_body("anthropic", model="claude-opus-4-8", thinking={**thinking, "display": "omitted"})[
         "content"
@@ -198,19 +213,27 @@ def test_gemini_blocks_prompts_and_cites_sources():
     assert grounded["groundingChunks"][0]["web"]["uri"] == "https://example.com/mock"
 
 
-def test_gemini_sends_log_probabilities():
+def test_gemini_sends_log_probabilities_on_vertex_ai():
     config = {"responseLogprobs": True, "logprobs": 1}
-    whole = response_body("gemini", generationConfig=config)["candidates"][0]
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": config}
+    call = MockRequest("POST", "", {}, body, 1, 10)
+    whole = json.loads(gemini_server.generate_content(call, "gemini-2.5-flash", "vertexai").body)["candidates"][0]
     tokens = [one["token"] for one in whole["logprobsResult"]["chosenCandidates"]]
     assert "".join(tokens) == whole["content"]["parts"][0]["text"]
-    seen = [one["candidates"][0].get("logprobsResult", {}) for one in events("gemini", generationConfig=config)]
+    stream = gemini_server.stream_content(call, "gemini-2.5-flash", "vertexai").events
+    seen = [json.loads(event.removeprefix(b"data: "))["candidates"][0].get("logprobsResult", {}) for event in stream]
     assert [token["token"] for one in seen for token in one.get("chosenCandidates", [])] == tokens
 
 
 def test_mistral_sends_the_end_of_a_thought_with_the_start_of_the_text():
-    content = response_body("mistral", reasoning_effort="high")["choices"][0]["message"]["content"]
+    content = response_body("mistral", model="mistral-large-4", reasoning_effort="high")["choices"][0]["message"][
+        "content"
+    ]
     assert [part["type"] for part in content] == ["thinking", "text"]
-    lists = [chunk["choices"][0]["delta"]["content"] for chunk in events("mistral", reasoning_effort="high")]
+    lists = [
+        chunk["choices"][0]["delta"]["content"]
+        for chunk in events("mistral", model="mistral-large-4", reasoning_effort="high")
+    ]
     both = [content for content in lists if isinstance(content, list) and len(content) == 2]
     assert [part["type"] for part in both[0]] == ["thinking", "text"]
 
@@ -441,5 +464,8 @@ def test_the_same_requests_get_the_same_responses():
 
 def test_settings():
     assert MockSettings.from_environment({"MOCK_LATENCY_MS": "5", "MOCK_SEED": "9"}).seed == 9
+    assert MockSettings.from_environment({"MOCK_TODAY": "2027-01-14"}).today == date(2027, 1, 14)
+    with pytest.raises(SettingsError, match=r"MOCK_TODAY = 'soon': use a date such as 2026-12-31"):
+        MockSettings.from_environment({"MOCK_TODAY": "soon"})
     with pytest.raises(SettingsError, match=r"MOCK_ERROR_RATE(.|\n)*MOCK_STREAM_WORDS"):
         MockSettings.from_environment({"MOCK_ERROR_RATE": "2", "MOCK_STREAM_WORDS": "x"})

@@ -45,7 +45,7 @@ REJECTED = [
     ({"model": "claude-opus-4-1-20250805", "max_tokens": 40_000}, "max_tokens: 40000 > 32000"),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be 'assistant', 'system', 'user'"),
     ({"messages": [user({"type": "image_url", "image_url": {}})]}, "Input tag 'image_url' does not match any"),
-    ({"messages": [{"role": "system", "content": "x"}]}, 'Unexpected role "system"'),
+    ({"messages": [{"role": "system", "content": "x"}]}, "role 'system' is not supported on this model"),
     (
         {"model": OPUS_48, "messages": [user(text()), assistant(text()), {"role": "system", "content": "x"}]},
         "right after a `user` message",
@@ -79,6 +79,30 @@ REJECTED = [
     ({"tools": [{**TOOL, "name": "f.g"}]}, "tools.0.custom.name: String should match pattern"),
     ({"tools": [{**TOOL, "input_schema": {"anyOf": []}}]}, "does not support oneOf, allOf, or anyOf at the top level"),
     ({"tools": [{**TOOL, "input_schema": {"type": "string"}}]}, "input_schema.type: Input should be 'object'"),
+    ({"tools": [{**TOOL, "input_schema": {"type": "object", "properties": {"a b": {}}}}]}, "Property keys should match pattern"),
+    (
+        {"tools": [{**TOOL, "input_schema": {"type": "object", "properties": {"a": {"items": {"properties": {"$b": {}}}}}}}]},
+        "Property keys should match pattern",
+    ),
+    (
+        {
+            "messages": [
+                user(text()),
+                assistant(use()),
+                user(result(content=[{"type": "image", "source": {**PNG, "media_type": "image/jpg"}}])),
+            ],
+            "tools": [TOOL],
+        },
+        "messages.2.content.0.tool_result.content.0.image.source.base64.media_type: Input should be",
+    ),
+    (
+        {
+            "system": [{**text(), "cache_control": {"type": "ephemeral"}}],
+            "messages": [user({**text(), "cache_control": {"type": "ephemeral", "ttl": "1h"}})],
+        },
+        "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block",
+    ),
+    ({"tools": [{"type": "teleport_20260101", "name": "t"}]}, "tools.0: Input tag 'teleport_20260101' found using 'type'"),
     ({"tool_choice": {"type": "auto"}}, "tool_choice: may only be specified while providing tools"),
     ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "g"}}, "Tool 'g' not found in provided tools"),
     ({"tools": [TOOL], "tool_choice": {"type": "none", "disable_parallel_tool_use": True}}, "Extra inputs are not permitted"),
@@ -106,7 +130,7 @@ REJECTED = [
     ),
     ({"temperature": 1.5}, "temperature: range: 0..1"),
     ({"temperature": 0.5, "top_p": 0.5}, "cannot both be specified for this model"),
-    ({"model": OPUS_47, "temperature": 1}, "`temperature` is deprecated for this model."),
+    ({"model": OPUS_47, "temperature": 0.5}, "`temperature` is deprecated for this model."),
     ({"model": "claude-sonnet-5", "top_k": 5}, "`top_k` is deprecated for this model."),
     ({"model": SONNET_46, "output_config": {"effort": "xhigh"}}, "does not support effort level 'xhigh'"),
     ({"model": SONNET_4, "output_config": {"effort": "low"}}, "does not support the effort parameter"),

@@ -121,10 +121,11 @@ _TOOL_CHOICES = {
     "tool": record("name", type=str, name=str, disable_parallel_tool_use=bool),
     "none": record("", type=str),
 }
-_DISPLAY = frozenset({"summarized", "omitted"})
+_DISPLAY = frozenset({"summarized", "omitted", "updates"})
+_BLOCK_BINDING = record("", prefix_mismatch_behavior=frozenset({"error", "drop_block"}))
 _THINKING = {
-    "enabled": record("budget_tokens", type=str, budget_tokens=int, display=_DISPLAY),
-    "adaptive": record("", type=str, display=_DISPLAY),
+    "enabled": record("budget_tokens", type=str, budget_tokens=int, display=_DISPLAY, block_binding=_BLOCK_BINDING),
+    "adaptive": record("", type=str, display=_DISPLAY, block_binding=_BLOCK_BINDING),
     "between_tools": record("", type=str),
     "disabled": record("", type=str),
 }

@@ -1,7 +1,7 @@
 """The rules by which Anthropic's Messages API rejects requests, with the text of its errors.
 
 Sources: the request types of the `anthropic` SDK, recorded traffic, and error messages that users have reported.
-Rules that differ between models depend on the version in the model's name.
+What differs between models is in `model_rules`.
 """
 
 import re
@@ -11,65 +11,46 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from nulpoint.mock.anthropic.request_schema import BETA_MEMBERS, EFFORT, REQUEST, TOOL, USER_BLOCKS
-from nulpoint.mock.interface import signature
+from nulpoint.mock.anthropic import binding
+from nulpoint.mock.anthropic.model_rules import model_problems
+from nulpoint.mock.anthropic.request_schema import BETA_MEMBERS, REQUEST, TOOL, USER_BLOCKS
+from nulpoint.mock.anthropic.schema_limits import subschemas
 from nulpoint.mock.request_schema import Path, Record, Violation, json_type, violations
 
-_VERSION = re.compile(r"claude-(?:[a-z]+-)*(\d)(?:[-.](\d{1,2}))?(?!\d)")
-# The output token limit of models from a version on, newest version first.
-_MAX_TOKENS = (
-    ((4, 6), 128_000),
-    ((4, 2), 64_000),
-    ((4, 0), 64_000),
-    ((3, 7), 64_000),
-    ((3, 5), 8_192),
-    ((0, 0), 4_096),
-)
-_EFFORTS = (((4, 7), EFFORT), ((4, 6), EFFORT - {"xhigh"}), ((4, 5), frozenset({"low", "medium", "high"})))
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_UNSUPPORTED_KEYWORDS = (
-    "minimum",
-    "maximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-)  # JSON schema keywords that output schemas must not use
+_PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _MAX_CACHE_MARKS = 4
 
 SignatureCheck = Callable[[dict[str, Any]], bool]
 
 
-def is_signed_by_mock(block: dict[str, Any]) -> bool:
-    """Return whether this mock wrote the thought and it has not been changed since."""
-    return bool(block["signature"] == signature("thinking", block["thinking"]))
-
-
 def find_problem(
-    body: dict[str, Any], headers: Mapping[str, str], check_signature: SignatureCheck = is_signed_by_mock
+    body: dict[str, Any],
+    headers: Mapping[str, str],
+    check_signature: SignatureCheck = binding.is_signed_by_mock,
+    host: str = "anthropic",
 ) -> str | None:
     """Return the error message for the first problem in a request, or None.
 
-    `check_signature` returns whether the signature of a thinking block is valid.
+    `check_signature` returns whether the signature of a thinking block is valid. `host` is where the model is asked:
+    `anthropic`, `vertexai` or `bedrock`.
     """
     members = {**REQUEST.members, **(BETA_MEMBERS if "anthropic-beta" in headers else {})}
     for violation in violations(body, Record(members, REQUEST.required)):
-        return _violation_message(violation, body)
-    version = model_version(body["model"])
+        return violation_message(violation, body)
     for rule in _RULES:
-        for text in rule(body, version):
+        for text in rule(body):
             return text
+    for text in model_problems(body, host):
+        return text
     if headers.get("anthropic-version") == "2026-10-21":
         for name in ("temperature", "top_p", "top_k"):
             if name in body:
                 return f"{name}: Extra inputs are not permitted"
+    if "block_binding" in (body.get("thinking") or {}) and binding.BETA not in headers.get("anthropic-beta", ""):
+        return f"thinking.{body['thinking']['type']}.block_binding: Extra inputs are not permitted"
     return next(_signatures(body, check_signature), None)
-
-
-def model_version(model: str) -> tuple[int, int]:
-    """Return the version in a model's name; a name without a version counts as the newest."""
-    match = _VERSION.search(model)
-    return (int(match[1]), int(match[2] or 0)) if match else (99, 0)
 
 
 def as_blocks(content: Any) -> list[dict[str, Any]]:
@@ -86,7 +67,7 @@ def merge_turns(body: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
 # -- error messages for schema violations ------------------------------------------------------------------------------
 
 
-def _violation_message(violation: Violation, body: Any) -> str:
+def violation_message(violation: Violation, body: Any) -> str:
     path = _violation_path(violation.path, body)
     match violation.kind:
         case "unknown":
@@ -123,51 +104,23 @@ def _child(value: Any, step: Any) -> Any:
 
 # -- rules: each yields error messages about one subject ---------------------------------------------------------------
 
-_Version = tuple[int, int]
 
-
-def _max_tokens(body: dict[str, Any], version: _Version) -> Iterator[str]:
-    ceiling = next(limit for since, limit in _MAX_TOKENS if version >= since)
-    if (4, 0) <= version < (4, 2) and "opus" in body["model"]:
-        ceiling = 32_000
-    if body["max_tokens"] < 0:
-        yield "max_tokens: Input should be greater than or equal to 0"
-    if body["max_tokens"] > ceiling:
-        yield (
-            f"max_tokens: {body['max_tokens']} > {ceiling}, which is the maximum allowed number of output tokens"
-            f" for {body['model']}"
-        )
-
-
-def _roles(body: dict[str, Any], version: _Version) -> Iterator[str]:
+def _roles(body: dict[str, Any]) -> Iterator[str]:
     messages = body["messages"]
     if not messages:
         yield "messages: at least one message is required"
-        return
-    for number, message in enumerate(messages):
-        previous_role = messages[number - 1]["role"] if number else None
-        if message["role"] == "system" and version < (4, 8):
-            yield (
-                'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not'
-                ' "system" as an input message role.'
-            )
-        if message["role"] == "system" and previous_role != "user":
-            yield f"messages.{number}: `system` messages must come right after a `user` message"
-    if messages[0]["role"] == "assistant":
+    elif messages[0]["role"] == "assistant":
         yield 'messages: first message must use the "user" role'
 
 
-def _prefill(body: dict[str, Any], version: _Version) -> Iterator[str]:
-    if body["messages"][-1]["role"] != "assistant":
-        return
-    if version >= (4, 6) or _has_thinking(body):
-        yield "This model does not support assistant message prefill. The conversation must end with a user message."
-    last = merge_turns(body)[-1][1]
-    if last and last[-1]["type"] == "text" and last[-1]["text"] != last[-1]["text"].rstrip():
+def _last_text(body: dict[str, Any]) -> Iterator[str]:
+    last = merge_turns(body)[-1]
+    text = last[1][-1].get("text") if last[0] == "assistant" and last[1] else None
+    if text is not None and text != text.rstrip():
         yield "messages: final assistant content cannot end with trailing whitespace"
 
 
-def _empty_content(body: dict[str, Any], _: _Version) -> Iterator[str]:
+def _empty_content(body: dict[str, Any]) -> Iterator[str]:
     last = len(body["messages"]) - 1
     for number, message in enumerate(body["messages"]):
         if not message["content"] and not (number == last and message["role"] == "assistant"):
@@ -187,13 +140,13 @@ def _empty_text_blocks(path: str, role: str, blocks: list[dict[str, Any]]) -> It
             yield from _empty_text_blocks(path, role, block["content"])
 
 
-def _media(body: dict[str, Any], _: _Version) -> Iterator[str]:
+def _media(body: dict[str, Any]) -> Iterator[str]:
     for number, message in enumerate(body["messages"]):
-        for index, block in enumerate(as_blocks(message["content"])):
+        for path, block in _blocks_with_results(f"messages.{number}.content", message["content"]):
             source = block.get("source")
             if not isinstance(source, dict) or source.get("type") != "base64":
                 continue
-            path = f"messages.{number}.content.{index}.{block['type']}.source.base64"
+            path = f"{path}.{block['type']}.source.base64"
             allowed = _IMAGE_TYPES if block["type"] == "image" else ("application/pdf",)
             if source["media_type"] not in allowed:
                 yield f"{path}.media_type: Input should be {', '.join(repr(media_type) for media_type in allowed)}"
@@ -203,7 +156,15 @@ def _media(body: dict[str, Any], _: _Version) -> Iterator[str]:
                 yield f"{path}: invalid base64 data"
 
 
-def _pairing(body: dict[str, Any], _: _Version) -> Iterator[str]:
+def _blocks_with_results(path: str, content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the blocks of a message and those inside its tool results, with their paths."""
+    for index, block in enumerate(as_blocks(content)):
+        yield f"{path}.{index}", block
+        if block["type"] == "tool_result":
+            yield from _blocks_with_results(f"{path}.{index}.tool_result.content", block.get("content"))
+
+
+def _pairing(body: dict[str, Any]) -> Iterator[str]:
     turns = merge_turns(body)
     for number, (role, blocks) in enumerate(turns):
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
@@ -244,13 +205,13 @@ def _unexpected_results(number: int, blocks: list[dict[str, Any]], previous_call
             )
 
 
-def _tools(body: dict[str, Any], _: _Version) -> Iterator[str]:
+def _tools(body: dict[str, Any]) -> Iterator[str]:
     tools = body.get("tools") or []
     for number, tool in enumerate(tools):
         if tool.get("type", "custom") != "custom":
             continue  # tools that Anthropic provides have other members
         for violation in violations(tool, TOOL):
-            yield f"tools.{number}.custom.{_violation_message(violation, tool)}"
+            yield f"tools.{number}.custom.{violation_message(violation, tool)}"
         yield from _check_tool(f"tools.{number}.custom", tool)
     names = [str(tool.get("name")) for tool in tools]
     if len(set(names)) < len(names):
@@ -275,39 +236,17 @@ def _check_tool(path: str, tool: dict[str, Any]) -> Iterator[str]:
         yield f"{path}.input_schema.type: Field required"
     elif schema["type"] != "object":
         yield f"{path}.input_schema.type: Input should be 'object'"
-    if tool.get("strict"):
-        yield from _strict_schema(path, schema)
-
-
-def _thinking(body: dict[str, Any], version: _Version) -> Iterator[str]:
-    kind = (body.get("thinking") or {}).get("type")
-    if kind == "adaptive" and version < (4, 6):
-        yield "adaptive thinking is not supported on this model"
-    if kind != "enabled":
-        return
-    budget = body["thinking"]["budget_tokens"]
-    if version >= (4, 7):
-        yield (
-            '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and'
-            ' "output_config.effort" to control thinking behavior.'
-        )
-    if version < (3, 7):
-        yield f"'{body['model']}' does not support thinking."
-    if budget < 1024:
-        yield "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
-    if budget >= body["max_tokens"]:
-        yield "`max_tokens` must be greater than `thinking.budget_tokens`."
-    if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
-        yield "Thinking may not be enabled when tool_choice forces tool use."
-    yield from _thinking_comes_first(body)
-
-
-def _has_thinking(body: dict[str, Any]) -> bool:
-    return (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
+    for inner in subschemas(schema):
+        properties = inner.get("properties")
+        for key in properties if isinstance(properties, dict) else ():
+            if not _PROPERTY_KEY.fullmatch(key):
+                yield f"{path}.input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{{1,64}}$'"
 
 
 def _thinking_comes_first(body: dict[str, Any]) -> Iterator[str]:
     """Check that, with a thinking budget, each assistant turn since the last user question begins with a thought."""
+    if (body.get("thinking") or {}).get("type") != "enabled":
+        return
     turns = merge_turns(body)
     questions = [
         number
@@ -332,68 +271,41 @@ def _signatures(body: dict[str, Any], check_signature: SignatureCheck) -> Iterat
                 yield f"messages.{number}.content.{index}: Invalid `signature` in `thinking` block"
 
 
-def _sampling(body: dict[str, Any], version: _Version) -> Iterator[str]:
-    parameters = [name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None]
-    for name in parameters:
-        if version >= (4, 7):
-            yield f"`{name}` is deprecated for this model."
-    if "temperature" in parameters and not 0 <= body["temperature"] <= 1:
-        yield "temperature: range: 0..1"
-    if version >= (4, 1) and {"temperature", "top_p"} <= set(parameters):
-        yield "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
-    if not _has_thinking(body):
-        return
-    if "temperature" in parameters and body["temperature"] != 1:
-        yield "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode."
-    if "top_p" in parameters and body["top_p"] < 0.95:
-        yield "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled or in adaptive mode."
-    if "top_k" in parameters:
-        yield "`top_k` must be unset when thinking is enabled or in adaptive mode."
-
-
-def _output_options(body: dict[str, Any], version: _Version) -> Iterator[str]:
+def _stop_sequences(body: dict[str, Any]) -> Iterator[str]:
     for number, stop in enumerate(body.get("stop_sequences") or []):
         if not stop.strip():
             yield f"stop_sequences.{number}: each stop sequence must contain non-whitespace"
-    config = body.get("output_config") or {}
-    effort = config.get("effort")
-    levels: frozenset[str] = next((levels_known for since, levels_known in _EFFORTS if version >= since), frozenset())
-    if effort and not levels:
-        yield "This model does not support the effort parameter."
-    if effort and effort not in levels:
-        yield (f"This model does not support effort level '{effort}'. Supported levels: {', '.join(sorted(levels))}.")
-    output_format = config.get("format") or body.get("output_format")
-    if not output_format:
-        return
-    if version < (4, 5):
-        yield f"'{body['model']}' does not support output format."
-    yield from _strict_schema("output_config.format", output_format["schema"])
 
 
-def _strict_schema(path: str, schema: Any) -> Iterator[str]:
-    """Check a schema that the output must follow: all objects closed, and no unsupported keyword."""
-    if isinstance(schema, list):
-        for item in schema:
-            yield from _strict_schema(path, item)
-    if not isinstance(schema, dict):
-        return
-    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
-        yield f"{path}.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
-    for keyword in _UNSUPPORTED_KEYWORDS:
-        if keyword in schema and isinstance(schema.get("type"), str):
-            yield f"{path}.schema: For '{schema['type']}' type, property '{keyword}' is not supported"
-    for name, inner in schema.items():
-        members = (
-            inner.values() if name in ("properties", "$defs", "definitions") and isinstance(inner, dict) else [inner]
-        )
-        for member in members:
-            yield from _strict_schema(path, member)
-
-
-def _cache_marks(body: dict[str, Any], _: _Version) -> Iterator[str]:
+def _cache_marks(body: dict[str, Any]) -> Iterator[str]:
     count = count_cache_marks([body.get("tools") or [], body.get("system") or [], body["messages"]])
     if count > _MAX_CACHE_MARKS:
         yield f"A maximum of {_MAX_CACHE_MARKS} blocks with cache_control may be provided. Found {count}."
+
+
+def _cache_lifetimes(body: dict[str, Any]) -> Iterator[str]:
+    """Check that no mark for an hour comes after one for five minutes."""
+    seen_short = False
+    for lifetime in _lifetimes([body.get("tools") or [], body.get("system") or [], body["messages"]]):
+        if lifetime == "1h" and seen_short:
+            yield (
+                "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are"
+                " processed in the following order: `tools`, `system`, `messages`."
+            )
+        seen_short |= lifetime == "5m"
+
+
+def _lifetimes(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _lifetimes(item)
+    if not isinstance(value, dict):
+        return
+    for name, inner in value.items():
+        if name == "cache_control" and isinstance(inner, dict):
+            yield inner.get("ttl") or "5m"
+        elif name not in ("input", "input_schema"):
+            yield from _lifetimes(inner)
 
 
 def count_cache_marks(value: Any) -> int:
@@ -405,16 +317,15 @@ def count_cache_marks(value: Any) -> int:
     return bool(value.get("cache_control")) + sum(count_cache_marks(item) for item in value.values())
 
 
-_RULES: tuple[Callable[[dict[str, Any], _Version], Iterator[str]], ...] = (
-    _max_tokens,
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[str]], ...] = (
     _roles,
     _empty_content,
-    _prefill,
+    _last_text,
     _media,
     _pairing,
     _tools,
-    _thinking,
-    _sampling,
-    _output_options,
+    _thinking_comes_first,
+    _stop_sequences,
     _cache_marks,
+    _cache_lifetimes,
 )

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from nulpoint.mock.anthropic import binding
+from nulpoint.mock.anthropic.model_rules import ModelCall
+from nulpoint.mock.anthropic.models import find_model
 from nulpoint.mock.anthropic.rules import as_blocks, count_cache_marks, find_problem, merge_turns
 from nulpoint.mock.interface import (
     MockRequest,
@@ -24,6 +27,7 @@ from nulpoint.mock.model import (
     split_arguments,
     split_words,
 )
+from nulpoint.mock.model_table import is_retired
 from nulpoint.mock.openai import server as openai_server
 
 _ERROR_TYPES = {
@@ -57,7 +61,7 @@ def respond(request: MockRequest) -> MockResponse:
         return rejection
     if request.path == "/v1/models":
         return json_response({"data": [_model(name) for name in _MODELS], "has_more": False})
-    response = create_message(request) if request.path == "/v1/messages" else error(404, "Not Found")
+    response = create_message(request, _key(request)) if request.path == "/v1/messages" else error(404, "Not Found")
     response.headers = {"request-id": f"req_mock{request.number}", **response.headers}
     return response
 
@@ -78,7 +82,7 @@ def _rate_limited(seconds: float) -> MockResponse:
 
 
 def _check_request(request: MockRequest) -> MockResponse | None:
-    key = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+    key = _key(request)
     if not key or key == "bad-key":
         return error(401, "invalid x-api-key")
     if "anthropic-version" not in request.headers:
@@ -86,21 +90,30 @@ def _check_request(request: MockRequest) -> MockResponse | None:
     return None
 
 
+def _key(request: MockRequest) -> str:
+    return request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+
+
 def _model(name: str) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name, "created_at": "2026-09-01T00:00:00Z"}
 
 
-def create_message(request: MockRequest) -> MockResponse:
+def create_message(request: MockRequest, account: str, host: str = "anthropic") -> MockResponse:
+    """Respond to a request for a message; thoughts are bound to the account."""
     body = request.body
     if not isinstance(body, dict):
         return error(400, "The request body is not valid JSON")
-    if isinstance(body.get("model"), str) and not body["model"].startswith("claude"):
-        return error(404, f"model: {body['model']}")
-    problem = find_problem(body, request.headers)
-    if problem:
-        return error(400, problem)
-    reply = generate_reply(_model_request(body, request.word_count))
-    blocks = _blocks(reply, show_thought=(body.get("thinking") or {}).get("display") != "omitted")
+    name = body.get("model")
+    if isinstance(name, str) and (not name.startswith("claude") or is_retired(find_model(name), host, request.today)):
+        return error(404, f"model: {name}")
+    problem = find_problem(body, request.headers, host=host)
+    bound = binding.check(body, account) if problem is None else binding.Binding(problem, [])
+    if bound.problem:
+        return error(400, bound.problem)
+    call = ModelCall(body, find_model(body["model"]), host)
+    reply = generate_reply(_model_request(body, request.word_count, thinks=call.thinks_first))
+    blocks = _blocks(reply, body, account, show_thought=call.shows_thoughts)
+    reports_changes = binding.BETA in request.headers.get("anthropic-beta", "") and call.model.thinking
     message = {
         "id": f"msg_mock{request.number}",
         "type": "message",
@@ -110,6 +123,7 @@ def create_message(request: MockRequest) -> MockResponse:
         "stop_reason": _STOP_REASONS[reply.finish],
         "stop_sequence": reply.stop_sequence,
         **_stop_details(reply),
+        **({"input_transformations": bound.transformations} if reports_changes else {}),
         "usage": _usage(body, blocks, reply),
     }
     return MockResponse(events=_events(message)) if body.get("stream") else json_response(message)
@@ -118,7 +132,7 @@ def create_message(request: MockRequest) -> MockResponse:
 # -- translation of requests -------------------------------------------------------------------------------------------
 
 
-def _model_request(body: dict[str, Any], words: int) -> ModelRequest:
+def _model_request(body: dict[str, Any], words: int, *, thinks: bool) -> ModelRequest:
     tools = [tool for tool in body.get("tools") or [] if "input_schema" in tool]
     choice = body.get("tool_choice") or {}
     output_format = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
@@ -130,7 +144,7 @@ def _model_request(body: dict[str, Any], words: int) -> ModelRequest:
         forced_tool=choice.get("name") or ("" if choice.get("type") == "any" else None),
         single_call=bool(choice.get("disable_parallel_tool_use")),
         output_schema=output_format.get("schema"),
-        thinking=(body.get("thinking") or {}).get("type") in ("enabled", "adaptive"),
+        thinking=thinks,
         web_search=any(str(tool.get("type")).startswith("web_search") for tool in body.get("tools") or []),
         max_tokens=body["max_tokens"],
         stop_sequences=body.get("stop_sequences") or [],
@@ -162,11 +176,11 @@ def _describe_media(source: dict[str, Any]) -> str:
 # -- translation of replies --------------------------------------------------------------------------------------------
 
 
-def _blocks(reply: ModelReply, *, show_thought: bool) -> list[dict[str, Any]]:
+def _blocks(reply: ModelReply, body: dict[str, Any], account: str, *, show_thought: bool) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if reply.thought:
         thought = reply.thought if show_thought else ""
-        blocks.append({"type": "thinking", "thinking": thought, "signature": signature("thinking", thought)})
+        blocks.append({"type": "thinking", "thinking": thought, "signature": binding.sign(body, account, thought)})
     if reply.search_query:
         blocks += _search_blocks(reply.search_query)
     if reply.text:

@@ -12,6 +12,7 @@ import hmac
 import re
 import time
 from calendar import timegm
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from nulpoint.mock.interface import MockRequest
@@ -39,6 +40,13 @@ def check_authorization(request: MockRequest, now: float | None = None) -> Rejec
     if match is None:
         return "MissingAuthenticationTokenException", "Missing Authentication Token"
     return _check_signature(request, match, time.time() if now is None else now)
+
+
+def access_key(headers: Mapping[str, str]) -> str:
+    """Return the bearer key or the id of the access key, which stands for an account."""
+    header = headers.get("authorization", "")
+    match = _AUTHORIZATION.fullmatch(header)
+    return match[1] if match else header.removeprefix("Bearer ")
 
 
 def _check_signature(request: MockRequest, match: re.Match[str], now: float) -> Rejection | None:

@@ -9,6 +9,8 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from nulpoint.mock.anthropic import binding
+from nulpoint.mock.bedrock.claude import claude_problems, is_claude
 from nulpoint.mock.bedrock.request_schema import REQUEST, UNIONS
 from nulpoint.mock.interface import signature
 from nulpoint.mock.request_schema import Violation, json_type, violations
@@ -25,7 +27,8 @@ SignatureCheck = Callable[[dict[str, Any]], bool]
 
 def is_signed_by_mock(thought: dict[str, Any]) -> bool:
     """Return whether this mock wrote the thought, and it was not changed since."""
-    return bool(thought.get("signature") == signature("bedrock", thought["text"]))
+    text, given = thought["text"], thought.get("signature") or ""
+    return given == signature("bedrock", text) or binding.is_signed_by_mock({"thinking": text, "signature": given})
 
 
 def find_problem(body: dict[str, Any], model: str, check_signature: SignatureCheck = is_signed_by_mock) -> str | None:
@@ -39,7 +42,8 @@ def find_problem(body: dict[str, Any], model: str, check_signature: SignatureChe
     for rule in _RULES:
         for text in rule(body):
             return text
-    return next(_thoughts(body, model, check_signature), None)
+    problems = claude_problems(body, model) if is_claude(model) else iter(())
+    return next(problems, None) or next(_thoughts(body, check_signature), None)
 
 
 def without_nulls(value: Any) -> Any:
@@ -237,22 +241,12 @@ def _cache_points(body: dict[str, Any]) -> Iterator[str]:
         yield f"A maximum of {_MAX_CACHE_POINTS} cachePoint blocks may be provided. Found {count}."
 
 
-def _thoughts(body: dict[str, Any], model: str, check_signature: SignatureCheck) -> Iterator[str]:
-    """Check the thoughts that are sent back to Claude, and the options that it rejects while it thinks."""
+def _thoughts(body: dict[str, Any], check_signature: SignatureCheck) -> Iterator[str]:
+    """Check the thoughts that are sent back."""
     for path, block in _blocks(body):
         thought = (block.get("reasoningContent") or {}).get("reasoningText")
         if thought is not None and not check_signature(thought):
             yield f"{path}: Invalid `signature` in `thinking` block"
-    fields = body.get("additionalModelRequestFields") or {}
-    if "anthropic." not in model or (fields.get("thinking") or {}).get("type") != "enabled":
-        return
-    config = body.get("inferenceConfig") or {}
-    if config.get("temperature", 1) != 1:
-        yield "`temperature` may only be set to 1 when thinking is enabled."
-    if not {"auto"} >= set((body.get("toolConfig") or {}).get("toolChoice") or ()):
-        yield "Thinking may not be enabled when tool_choice forces tool use."
-    if fields["thinking"].get("budget_tokens", 0) >= config.get("maxTokens", 10**9):
-        yield "`max_tokens` must be greater than `thinking.budget_tokens`."
 
 
 _RULES = (_roles, _unions, _texts, _pairing, _media, _tools, _numbers, _cache_points)

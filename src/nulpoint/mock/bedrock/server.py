@@ -5,8 +5,12 @@ from urllib.parse import unquote
 
 import msgspec
 
+from nulpoint.mock.anthropic import binding
+from nulpoint.mock.anthropic.model_rules import ModelCall
+from nulpoint.mock.anthropic.models import find_model
 from nulpoint.mock.bedrock import eventstream
-from nulpoint.mock.bedrock.aws_auth import check_authorization
+from nulpoint.mock.bedrock.aws_auth import access_key, check_authorization
+from nulpoint.mock.bedrock.claude import is_claude, messages_request
 from nulpoint.mock.bedrock.rules import find_problem, without_nulls
 from nulpoint.mock.interface import (
     MockRequest,
@@ -28,6 +32,7 @@ from nulpoint.mock.model import (
     split_arguments,
     split_words,
 )
+from nulpoint.mock.model_table import is_retired
 
 _ERROR_TYPES = {
     400: "ValidationException",
@@ -47,6 +52,7 @@ _STREAM_ERRORS = {
     529: "serviceUnavailableException",
 }
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "sequence": "stop_sequence", "calls": "tool_use"}
+_ENDED = "This model version has reached the end of its life. Please refer to the AWS documentation for more details."
 _DIMENSIONS = {"amazon.titan-embed-text-v1": 1536, "amazon.titan-embed-text-v2:0": 1024}
 _COHERE_DIMENSIONS, _COHERE_MAX_TEXTS = 1024, 96
 
@@ -69,6 +75,8 @@ def _respond(request: MockRequest) -> MockResponse:
     model = unquote(parts[2])
     if "." not in model and not model.startswith("arn:aws:bedrock:"):
         return error(400, "The provided model identifier is invalid.")
+    if is_claude(model) and is_retired(find_model(model), "bedrock", request.today):
+        return error(404, _ENDED)
     match parts[3]:
         case "invoke":
             return _invoke(request.body, model)
@@ -105,8 +113,13 @@ def _converse(request: MockRequest, model: str, *, stream: bool) -> MockResponse
     if problem:
         return error(400, problem)
     body = without_nulls(body)
-    reply = generate_reply(_model_request(body, request.word_count))
-    message = {"role": "assistant", "content": _blocks(reply)}
+    call = ModelCall(messages_request(body, model), find_model(model), "bedrock") if is_claude(model) else None
+    account = access_key(request.headers)
+    bound = binding.check(call.body, account) if call else binding.Binding(None, [])
+    if bound.problem:
+        return error(400, f"The model returned the following errors: {bound.problem}")
+    reply = generate_reply(_model_request(body, request.word_count, thinks=call.thinks_first if call else None))
+    message = {"role": "assistant", "content": _blocks(reply, call, account)}
     metadata = {"usage": _usage(body, message), "metrics": {"latencyMs": 42}, **_trace(body, reply)}
     stop_reason = _stop_reason(body, reply)
     if stream:
@@ -116,7 +129,8 @@ def _converse(request: MockRequest, model: str, *, stream: bool) -> MockResponse
     return json_response({"output": {"message": message}, "stopReason": stop_reason, **metadata})
 
 
-def _model_request(body: dict[str, Any], words: int) -> ModelRequest:
+def _model_request(body: dict[str, Any], words: int, *, thinks: bool | None) -> ModelRequest:
+    """Translate a request. `thinks` says whether the model thinks, if that is not for the request to say."""
     config = body.get("toolConfig") or {}
     specs = [tool["toolSpec"] for tool in config.get("tools", ()) if "toolSpec" in tool]
     choice = config.get("toolChoice") or {}
@@ -128,7 +142,7 @@ def _model_request(body: dict[str, Any], words: int) -> ModelRequest:
         tools=[Tool(spec["name"], spec["inputSchema"]["json"]) for spec in specs],
         forced_tool="" if "any" in choice else (choice.get("tool") or {}).get("name"),
         output_schema=_schema(body),
-        thinking=_thinks(body.get("additionalModelRequestFields") or {}),
+        thinking=_thinks(body.get("additionalModelRequestFields") or {}) if thinks is None else thinks,
         max_tokens=inference_config.get("maxTokens"),
         stop_sequences=inference_config.get("stopSequences") or [],
     )
@@ -172,11 +186,12 @@ def _describe_media(kind: str, source: dict[str, Any]) -> str:
 # -- translation of replies --------------------------------------------------------------------------------------------
 
 
-def _blocks(reply: ModelReply) -> list[dict[str, Any]]:
+def _blocks(reply: ModelReply, call: ModelCall | None, account: str) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if reply.thought:
-        thought = {"text": reply.thought, "signature": signature("bedrock", reply.thought)}
-        blocks.append({"reasoningContent": {"reasoningText": thought}})
+        text = reply.thought if call is None or call.shows_thoughts else ""
+        signed = binding.sign(call.body, account, text) if call else signature("bedrock", text)
+        blocks.append({"reasoningContent": {"reasoningText": {"text": text, "signature": signed}}})
     if reply.text or reply.refusal:
         blocks.append({"text": reply.text or reply.refusal})
     for number, tool_call in enumerate(reply.tool_calls):

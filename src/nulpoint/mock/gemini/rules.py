@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
+from nulpoint.mock.gemini.models import GeminiModel, find_model
 from nulpoint.mock.interface import json_text, signature, sorted_json
 from nulpoint.mock.request_schema import ListOf, MapOf, Path, Record, Violation, json_type, record, violations
 
@@ -138,15 +139,39 @@ _REQUEST = record(
     serviceTier=str,
     store=bool,
     labels=dict,
+    continuationToken=str,
 )
-_EMBED_REQUEST = record("content", model=str, content=_CONTENT, taskType=str, title=str, outputDimensionality=int)
+_EMBED_CONFIG = record(
+    "",
+    taskType=str,
+    title=str,
+    outputDimensionality=int,
+    autoTruncate=bool,
+    documentOcr=bool,
+    audioTrackExtraction=bool,
+)
+_EMBED_REQUEST = record(
+    "content",
+    model=str,
+    content=_CONTENT,
+    taskType=str,
+    title=str,
+    outputDimensionality=int,
+    embedContentConfig=_EMBED_CONFIG,
+)
 _BATCH_EMBED_REQUEST = record("requests", model=str, requests=ListOf(_EMBED_REQUEST))
 
 # The documented replacement for a lost signature: base64 of `skip_thought_signature_validator`.
 SKIP_SIGNATURE = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
-_VERSION = re.compile(r"gemini-(\d)(?:\.(\d))?(?!\d)")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
-_MAX_OUTPUT_TOKENS = 65_536
+_MAX_EMBEDDINGS = 100
+# The members that exist at one host only: where, their name, and the host.
+_HOST_MEMBERS = (
+    ("toolConfig", "includeServerSideToolInvocations", "gemini"),
+    ("", "store", "gemini"),
+    ("", "labels", "vertexai"),
+)
+_BUILT_IN_TOOLS = ("googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext", "googleMaps", "fileSearch")
 _THOUGHT_SIGNATURE_DOCS = "https://ai.google.dev/gemini-api/docs/thought-signatures"
 
 SignatureCheck = Callable[[dict[str, Any]], bool]
@@ -175,17 +200,33 @@ def is_signed_by_mock(part: dict[str, Any]) -> bool:
     return known or (("text" in part or "functionCall" in part) and part["thoughtSignature"] == sign(part))
 
 
-def find_problem(body: Any, model: str, check_signature: SignatureCheck = is_signed_by_mock) -> Rejection | None:
+class _Call(NamedTuple):
+    """A request to a model at a host."""
+
+    name: str
+    model: GeminiModel
+    host: str
+
+
+def find_problem(
+    body: Any, model: str, check_signature: SignatureCheck = is_signed_by_mock, host: str = "gemini"
+) -> Rejection | None:
     """Return the first problem in a generateContent request, or None.
 
-    `body` has been normalized. `check_signature` returns whether the signature of a part is valid.
+    `body` has been normalized. `check_signature` returns whether the signature of a part is valid. `host` is `gemini`
+    or `vertexai`.
     """
     mismatches = list(violations(body, _REQUEST))
+    mismatches += [
+        Violation("unknown", (parent, name) if parent else (name,), name)
+        for parent, name, known_at in _HOST_MEMBERS
+        if host != known_at and name in ((body.get(parent) if parent else body) or {})
+    ]
     if mismatches:
         return _rejection(mismatches, body)
-    version = model_version(model)
+    call = _Call(model, find_model(model), host)
     for rule in _RULES:
-        for text in rule(body, model, version):
+        for text in rule(body, call):
             return Rejection(text)
     for part in (part for content in _as_list(body["contents"]) for part in _as_list(content["parts"])):
         if part.get("thoughtSignature") and not check_signature(part):
@@ -196,13 +237,12 @@ def find_problem(body: Any, model: str, check_signature: SignatureCheck = is_sig
 def find_embedding_problem(body: Any, batch: bool) -> Rejection | None:
     """Return the problem in an embedContent or batchEmbedContents request, or None."""
     mismatches = list(violations(body, _BATCH_EMBED_REQUEST if batch else _EMBED_REQUEST))
-    return _rejection(mismatches, body) if mismatches else None
-
-
-def model_version(model: str) -> tuple[int, int]:
-    """Return the version in a model's name; a name without a version counts as the newest."""
-    match = _VERSION.search(model)
-    return (int(match[1]), int(match[2] or 0)) if match else (99, 0)
+    if mismatches:
+        return _rejection(mismatches, body)
+    if batch and len(body["requests"]) > _MAX_EMBEDDINGS:
+        text = f"at most {_MAX_EMBEDDINGS} requests can be in one batch"
+        return Rejection(f"* BatchEmbedContentsRequest.requests: {text}\n")
+    return None
 
 
 _OPAQUE_MEMBERS = frozenset(
@@ -281,10 +321,8 @@ def _violation_path(path: Path, body: Any) -> str:
 
 # -- rules: each yields error messages about one subject ---------------------------------------------------------------
 
-_Version = tuple[int, int]
 
-
-def _contents(body: Any, model: str, version: _Version) -> Iterator[str]:
+def _contents(body: Any, call: _Call) -> Iterator[str]:
     contents = _as_list(body.get("contents"))
     if not contents:
         yield "* GenerateContentRequest.contents: contents is not specified\n"
@@ -301,7 +339,7 @@ def _contents(body: Any, model: str, version: _Version) -> Iterator[str]:
                 yield f"* GenerateContentRequest.{path}.data: required oneof field 'data' must have one initialized field\n"
             if len(payloads) > 1:
                 yield f"Invalid value at '{path}' (oneof), oneof field 'data' is already set. Cannot set '{payloads[1]}'"
-    if contents[-1].get("role") == "model" and version >= (3, 5):
+    if contents[-1].get("role") == "model" and not call.model.ends_with_model:
         yield "Requests ending with a model turn are not supported."
 
 
@@ -320,7 +358,7 @@ def _turns(body: Any) -> list[_Turn]:
     return turns
 
 
-def _pairing(body: Any, model: str, version: _Version) -> Iterator[str]:
+def _pairing(body: Any, call: _Call) -> Iterator[str]:
     turns = _turns(body)
     for number, turn in enumerate(turns):
         previous = turns[number - 1] if number else None
@@ -337,20 +375,24 @@ def _pairing(body: Any, model: str, version: _Version) -> Iterator[str]:
         for response in turn.responses:
             if response["name"] not in names:
                 yield f"Please ensure that function response `{response['name']}` answers a call of the turn before."
-    yield from _call_ids(turns)
+    yield from _call_ids(turns, call.model)
 
 
-def _call_ids(turns: list[_Turn]) -> Iterator[str]:
+def _call_ids(turns: list[_Turn], model: GeminiModel) -> Iterator[str]:
     """Check that function responses have the ids of the function calls, if the calls have ids."""
     for previous, turn in pairwise(turns):
         call_ids = {call["id"] for call in previous.calls if call.get("id")}
-        if any(response.get("id") and call_ids and response["id"] not in call_ids for response in turn.responses):
+        if not call_ids:
+            continue
+        if model.needs_response_ids and not all(response.get("id") for response in turn.responses):
+            yield "Function response is missing an id in functionResponse parts. It must be the id of the function call."
+        if any(response.get("id") and response["id"] not in call_ids for response in turn.responses):
             yield "Please ensure that the ids of function responses are those of the function calls before."
 
 
-def _signatures(body: Any, model: str, version: _Version) -> Iterator[str]:
+def _signatures(body: Any, call: _Call) -> Iterator[str]:
     """Check that, from Gemini 3 on, the first call of each step since the last question has a signature."""
-    if version < (3, 0):
+    if not call.model.signs_calls:
         return
     contents = _as_list(body["contents"])
     questions = [
@@ -369,7 +411,7 @@ def _signatures(body: Any, model: str, version: _Version) -> Iterator[str]:
             )
 
 
-def _tools(body: Any, model: str, version: _Version) -> Iterator[str]:
+def _tools(body: Any, call: _Call) -> Iterator[str]:
     functions = declared_functions(body)
     for number, function in enumerate(functions):
         path = f"* GenerateContentRequest.tools[0].function_declarations[{number}]"
@@ -397,34 +439,101 @@ def _tools(body: Any, model: str, version: _Version) -> Iterator[str]:
             yield f"Function calling config allows `{name}`, which is not declared."
 
 
-def _thinking(body: Any, model: str, version: _Version) -> Iterator[str]:
+def _server_tools(body: Any, call: _Call) -> Iterator[str]:
+    """Check the tools that Google runs itself beside functions."""
+    built_in = [name for tool in _as_list(body.get("tools")) for name in tool if name in _BUILT_IN_TOOLS]
+    if call.host == "vertexai" and "fileSearch" in built_in:
+        yield "Invalid JSON payload received. Unknown name \"fileSearch\" at 'tools[0]': Cannot find field."
+    if not built_in or not declared_functions(body):
+        return
+    if not call.model.functions_with_search:
+        yield "Tool use with function calling is unsupported by the model."
+    if call.host == "gemini" and not (body.get("toolConfig") or {}).get("includeServerSideToolInvocations"):
+        yield "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function calling."
+
+
+def _references(body: Any, call: _Call) -> Iterator[str]:
+    """Check that, from Gemini 3 on, `$ref` in a function response is the name of a part of it."""
+    if not call.model.resolves_references:
+        return
+    for turn in _turns(body):
+        for response in turn.responses:
+            names = [
+                part.get(kind, {}).get("displayName")
+                for part in _as_list(response.get("parts"))
+                for kind in ("inlineData", "fileData")
+            ]
+            for reference in _find_references(response["response"]):
+                if reference not in names:
+                    yield (
+                        f"The referenced name `{reference}` in function_response.response does not match to a"
+                        " display_name in function_response.parts."
+                    )
+
+
+def _find_references(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _find_references(item)
+    elif isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for inner in value.values():
+            yield from _find_references(inner)
+
+
+def _thinking(body: Any, call: _Call) -> Iterator[str]:
     config = (body.get("generationConfig") or {}).get("thinkingConfig")
     if not config:
         return
-    budget, level = config.get("thinkingBudget"), config.get("thinkingLevel")
+    budget, level, model = config.get("thinkingBudget"), config.get("thinkingLevel"), call.model
     if budget is not None and level is not None:
         yield "You can only set only one of thinking budget and thinking level."
-    if version < (2, 5):
+    if not model.thinks:
         yield "Thinking is not supported for this model."
-    if level is not None and version < (3, 0):
-        yield "Thinking level is not supported for this model."
     if level is not None and level.upper() not in ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"):
         yield f"Invalid value at 'generation_config.thinking_config.thinking_level' (ThinkingLevel), \"{level}\""
-    if level is not None and level.upper() == "MINIMAL" and ("pro" in model or version >= (3, 7)):
-        yield "Thinking level MINIMAL is not supported for this model. Please retry with other thinking level."
-    if budget is not None and version == (2, 5):
+    if level is not None and not model.levels:
+        yield "Thinking level is not supported for this model."
+    elif level is not None and level.upper() not in model.levels:
+        yield f"Thinking level {level.upper()} is not supported for this model. Please retry with other thinking level."
+    if budget is not None:
         yield from _budget(budget, model)
 
 
-def _budget(budget: int, model: str) -> Iterator[str]:
-    minimum, maximum = (128, 32_768) if "pro" in model else (512, 24_576) if "lite" in model else (1, 24_576)
-    if budget == 0 and "pro" in model:
+def _budget(budget: int, model: GeminiModel) -> Iterator[str]:
+    if model.budget is None:
+        yield "Thinking budget is not supported for this model."
+        return
+    minimum, maximum = model.budget
+    if budget == 0 and minimum and not model.zero_budget:
         yield "Budget 0 is invalid. This model only works in thinking mode."
     if budget not in (0, -1) and not minimum <= budget <= maximum:
         yield f"The thinking budget {budget} is invalid. Please choose a value between {minimum} and {maximum}."
 
 
-def _generation_config(body: Any, model: str, version: _Version) -> Iterator[str]:
+def _sampling(body: Any, call: _Call) -> Iterator[str]:
+    config = body.get("generationConfig") or {}
+    if call.host not in call.model.penalties and (config.get("presencePenalty") or config.get("frequencyPenalty")):
+        yield "Penalty is not enabled for this model"
+    if not call.model.candidates and (config.get("candidateCount") or 1) > 1:
+        yield "Multiple candidates is not enabled for this model"
+    if call.host not in call.model.logprobs and (config.get("responseLogprobs") or config.get("logprobs")):
+        yield (
+            f"Logprobs is not enabled for models/{call.name}"
+            if call.host == "gemini"
+            else "Logprobs is not supported for this model"
+        )
+
+
+def _continuation(body: Any, call: _Call) -> Iterator[str]:
+    if "continuationToken" in body and not call.model.continues:
+        yield "Continuation tokens are not supported for this model."
+    if "cachedContent" in body and not call.model.caches:
+        yield "CachedContent is not supported for this model."
+
+
+def _generation_config(body: Any, call: _Call) -> Iterator[str]:
     config = body.get("generationConfig") or {}
     path = "* GenerateContentRequest.generation_config"
     for name, minimum, maximum in (
@@ -435,10 +544,10 @@ def _generation_config(body: Any, model: str, version: _Version) -> Iterator[str
     ):
         if config.get(name) is not None and not minimum <= config[name] <= maximum:
             yield f"{path}.{_violation_path((name,), {})}: must be in the range [{minimum}, {maximum}]\n"
-    if not 1 <= (config.get("maxOutputTokens") or 1) <= _MAX_OUTPUT_TOKENS:
+    if not 1 <= (config.get("maxOutputTokens") or 1) <= call.model.max_output:
         yield (
             f"Unable to submit request because it has a maxOutputTokens value of {config['maxOutputTokens']} but the"
-            f" supported range is from 1 (inclusive) to {_MAX_OUTPUT_TOKENS + 1} (exclusive). Update the value and try again."
+            f" supported range is from 1 (inclusive) to {call.model.max_output + 1} (exclusive). Update the value and try again."
         )
     if len(_as_list(config.get("stopSequences"))) > 5:
         yield f"{path}.stop_sequences: at most 5 stop sequences are allowed\n"
@@ -448,15 +557,19 @@ def _generation_config(body: Any, model: str, version: _Version) -> Iterator[str
         yield f"{path}.{_violation_path((schemas[0],), {})}: only allowed with response_mime_type application/json\n"
     if len(schemas) > 1:
         yield f"{path}: response_schema and response_json_schema cannot both be set\n"
-    if as_json and declared_functions(body) and version < (3, 0):
+    if as_json and declared_functions(body) and not call.model.functions_with_json:
         yield "Function calling with a response mime type: 'application/json' is unsupported"
 
 
-_RULES: tuple[Callable[[Any, str, _Version], Iterator[str]], ...] = (
+_RULES: tuple[Callable[[Any, _Call], Iterator[str]], ...] = (
     _contents,
     _pairing,
     _signatures,
+    _references,
     _tools,
+    _server_tools,
     _thinking,
+    _sampling,
+    _continuation,
     _generation_config,
 )

@@ -1,15 +1,16 @@
 """A mock of the Gemini API (v1beta) and of Google's OpenAI-compatible endpoint."""
 
 import re
+from datetime import date
 from typing import Any
 
 import msgspec
 
+from nulpoint.mock.gemini.models import GeminiModel, find_model, serving_model
 from nulpoint.mock.gemini.rules import (
     declared_functions,
     find_embedding_problem,
     find_problem,
-    model_version,
     normalize,
     sign,
 )
@@ -18,12 +19,15 @@ from nulpoint.mock.interface import (
     MockResponse,
     ProviderApi,
     json_response,
+    signature,
+    sorted_json,
     sse_event,
     token_count,
     vector,
 )
 from nulpoint.mock.model import (
     ANY_OBJECT,
+    CONTINUATION_PROMPT,
     SEARCH_SOURCE,
     ModelReply,
     ModelRequest,
@@ -33,6 +37,7 @@ from nulpoint.mock.model import (
     generate_reply,
     split_words,
 )
+from nulpoint.mock.model_table import is_retired
 from nulpoint.mock.openai import server as openai_server
 
 _OPENAI_PREFIX = "/v1beta/openai/"
@@ -73,7 +78,7 @@ def respond(request: MockRequest) -> MockResponse:
     }
     if match is None or match[2] not in methods:
         return error(404, "Not found.")
-    if not _KNOWN_MODELS.match(match[1]):
+    if not _serves(match[1], match[2], request.today):
         text = f"models/{match[1]} is not found for API version v1beta, or is not supported for {match[2]}."
         return error(404, f"{text} Call ListModels to see the list of available models and their supported methods.")
     if not isinstance(request.body, dict):
@@ -82,12 +87,25 @@ def respond(request: MockRequest) -> MockResponse:
     return methods[match[2]](request, match[1])
 
 
-def error(status: int, message: str, details: list[dict[str, Any]] | None = None) -> MockResponse:
-    return json_response(_error(status, message, details), status)
+def _serves(name: str, method: str, today: date) -> bool:
+    """Return whether there is a model of this name on this day that has the method."""
+    model = find_model(name)
+    chats = method in ("generateContent", "streamGenerateContent")
+    has_method = not model.embeds if chats else method in model.embeds.get("gemini", ())
+    return bool(_KNOWN_MODELS.match(name)) and has_method and not is_retired(model, "gemini", today)
 
 
-def _error(status: int, message: str, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    body = {"code": status, "message": message, "status": _STATUSES.get(status, "UNKNOWN")}
+def error(
+    status: int, message: str, details: list[dict[str, Any]] | None = None, kind: str | None = None
+) -> MockResponse:
+    """Return an error; `kind` is its name if that is not the usual one of the status."""
+    return json_response(_error(status, message, details, kind), status)
+
+
+def _error(
+    status: int, message: str, details: list[dict[str, Any]] | None = None, kind: str | None = None
+) -> dict[str, Any]:
+    body = {"code": status, "message": message, "status": kind or _STATUSES.get(status, "UNKNOWN")}
     return {"error": {**body, **({"details": details} if details else {})}}
 
 
@@ -107,8 +125,8 @@ def _error_event(status: int, message: str) -> bytes:
     return msgspec.json.format(msgspec.json.encode(_error(status, message)), indent=2) + b"\r\n"
 
 
-def _rejection_response(request: MockRequest, model: str) -> MockResponse | None:
-    rejection = find_problem(request.body, model)
+def _rejection_response(request: MockRequest, model: str, host: str) -> MockResponse | None:
+    rejection = find_problem(request.body, model, host=host)
     if rejection is None:
         return None
     return error(400, rejection.message, _violations(rejection.message, rejection.paths))
@@ -178,13 +196,13 @@ def _describe_media(part: dict[str, Any]) -> list[str]:
 # -- translation of replies --------------------------------------------------------------------------------------------
 
 
-def _parts(reply: ModelReply, version: tuple[int, int], show_thought: bool) -> list[dict[str, Any]]:
+def _parts(reply: ModelReply, model: GeminiModel, show_thought: bool) -> list[dict[str, Any]]:
     """Return the parts of a reply.
 
     From Gemini 3 on, calls have ids, and the first call of a step has a signature. Older models sign only if they
     think.
     """
-    has_signatures = version >= (3, 0) or bool(reply.thought)
+    has_signatures = model.signs_calls or bool(reply.thought)
     parts: list[dict[str, Any]] = [{"text": reply.thought, "thought": True}] if reply.thought and show_thought else []
     if reply.text:
         parts.append({"text": reply.text})
@@ -192,7 +210,7 @@ def _parts(reply: ModelReply, version: tuple[int, int], show_thought: bool) -> l
             parts[-1]["thoughtSignature"] = sign(parts[-1])
     for number, tool_call in enumerate(reply.tool_calls):
         call: dict[str, Any] = {"name": tool_call.name, "args": tool_call.arguments}
-        if version >= (3, 0):
+        if model.signs_calls:
             call["id"] = f"mock{number}{tool_call.name}"[:16]
         parts.append({"functionCall": call})
         if number == 0 and has_signatures:
@@ -240,7 +258,11 @@ class _GeminiReply:
         config = body.get("generationConfig") or {}
         thinking = config.get("thinkingConfig") or {}
         self.reply = generate_reply(_model_request(body, call.word_count))
-        self.parts = _parts(self.reply, model_version(model), bool(thinking.get("includeThoughts")))
+        self.token = _continuation_token(body) if find_model(model).continues and _is_long(body) else None
+        if self.token:
+            self.reply.text = _half(self.reply.text, second="continuationToken" in body)
+            self.token = None if "continuationToken" in body else self.token
+        self.parts = _parts(self.reply, find_model(model), bool(thinking.get("includeThoughts")))
         self.usage = _usage(body, self.reply, self.parts)
         self.count = config.get("candidateCount") or 1
         self.with_logprobs = config.get("responseLogprobs")
@@ -255,9 +277,10 @@ class _GeminiReply:
         return self.response([], usage, promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
     def finish(self) -> dict[str, Any]:
-        reason = "MAX_TOKENS" if self.reply.finish == "length" else "STOP"
+        reason = "CONTINUATION" if self.token else "MAX_TOKENS" if self.reply.finish == "length" else "STOP"
         return {
             "finishReason": reason,
+            **({"continuationToken": self.token} if self.token else {}),
             **({"groundingMetadata": _grounding(self.reply)} if self.reply.search_query else {}),
         }
 
@@ -267,10 +290,29 @@ class _GeminiReply:
         return {**content, **logprobs, **more, "index": index}
 
 
-def generate_content(request: MockRequest, model: str) -> MockResponse:
-    rejection = _rejection_response(request, model)
+def _is_long(body: dict[str, Any]) -> bool:
+    """Return whether the prompt asks for a response in two parts."""
+    return CONTINUATION_PROMPT in sorted_json(body["contents"]).lower()
+
+
+def _continuation_token(body: dict[str, Any]) -> str:
+    """Return the token that continues the response to a request; the request must then be the same."""
+    return signature("continuation", sorted_json([body["contents"], body.get("systemInstruction")]))
+
+
+def _half(text: str, *, second: bool) -> str:
+    words = split_words(text)
+    middle = (len(words) + 1) // 2
+    return "".join(words[middle:] if second else words[:middle])
+
+
+def generate_content(request: MockRequest, model: str, host: str = "gemini") -> MockResponse:
+    model = serving_model(model, host, request.today)
+    rejection = _rejection_response(request, model, host)
     if rejection is not None:
         return rejection
+    if request.body.get("continuationToken") not in (None, _continuation_token(request.body)):
+        return error(400, "Invalid continuation token.")
     reply = _GeminiReply(request, model)
     if reply.reply.refusal:
         return json_response(reply.blocked())
@@ -278,11 +320,14 @@ def generate_content(request: MockRequest, model: str) -> MockResponse:
     return json_response(reply.response(candidates, reply.usage))
 
 
-def stream_content(request: MockRequest, model: str) -> MockResponse:
+def stream_content(request: MockRequest, model: str, host: str = "gemini") -> MockResponse:
     """Stream text in pieces and every call in one event, followed by the finish reason with the final usage."""
-    rejection = _rejection_response(request, model)
+    model = serving_model(model, host, request.today)
+    rejection = _rejection_response(request, model, host)
     if rejection is not None:
         return rejection
+    if request.body.get("continuationToken") not in (None, _continuation_token(request.body)):
+        return error(400, "Invalid continuation token.")
     reply = _GeminiReply(request, model)
     if reply.reply.refusal:
         return MockResponse(events=[_event(reply.blocked())])
@@ -315,22 +360,28 @@ def _split_part(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _embed_batch(request: MockRequest, model: str) -> MockResponse:
-    rejection = find_embedding_problem(request.body, batch=True)
-    if rejection is not None:
-        return error(400, rejection.message, _violations(rejection.message, rejection.paths))
-    return json_response({"embeddings": [_embedding(item) for item in request.body["requests"]]})
+    return embed(request, batch=True)
 
 
 def _embed(request: MockRequest, model: str) -> MockResponse:
-    rejection = find_embedding_problem(request.body, batch=False)
+    return embed(request, batch=False)
+
+
+def embed(request: MockRequest, *, batch: bool) -> MockResponse:
+    """Respond to embedContent or batchEmbedContents."""
+    rejection = find_embedding_problem(request.body, batch=batch)
     if rejection is not None:
         return error(400, rejection.message, _violations(rejection.message, rejection.paths))
-    return json_response({"embedding": _embedding(request.body)})
+    if batch:
+        return json_response({"embeddings": [_embedding(item) for item in request.body["requests"]]})
+    usage = {"promptTokenCount": token_count(request.body["content"])}
+    return json_response({"embedding": _embedding(request.body), "usageMetadata": usage})
 
 
 def _embedding(item: dict[str, Any]) -> dict[str, Any]:
     text = "".join(part.get("text", "") for part in _as_list(item["content"]["parts"]))
-    return {"values": vector(text, item.get("outputDimensionality") or 768)}
+    size = item.get("outputDimensionality") or (item.get("embedContentConfig") or {}).get("outputDimensionality")
+    return {"values": vector(text, size or 768)}
 
 
 API = ProviderApi(respond, error, _rate_limited, _error_event)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from nulpoint.mock.mistral.models import find_model
 from nulpoint.mock.request_schema import ListOf, TaggedUnion, Violation, record, violations
 
 _TEXT = record("text", type=str, text=str)
@@ -88,7 +89,7 @@ EMBEDDINGS = record(
 )
 
 _CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
-# The roles that may follow each role. Only Mistral Small accepts a user right after a tool (seen in recordings).
+# The roles that may follow each role.
 _ALLOWED_AFTER = {
     None: {"system", "user", "assistant"},
     "system": {"system", "user", "assistant"},
@@ -96,7 +97,7 @@ _ALLOWED_AFTER = {
     "assistant": {"user", "assistant", "tool", "system"},
     "tool": {"tool", "assistant"},
 }
-_ORDER_ERROR = "invalid_request_message_order"
+_ORDER_ERROR, _ARGUMENTS_ERROR = "invalid_request_message_order", "invalid_request_invalid_args"
 # name -> minimum, maximum
 _RANGES = {
     "temperature": (0, 1.5),
@@ -161,7 +162,7 @@ def _roles(body: dict[str, Any]) -> Iterator[Rejection]:
     previous_role = None
     for message in messages:
         role = message["role"]
-        is_tolerated = role == "user" and previous_role == "tool" and "mistral-small" in body["model"]
+        is_tolerated = role == "user" and previous_role == "tool" and find_model(body["model"]).user_after_tool
         if role not in _ALLOWED_AFTER[previous_role] and not is_tolerated:
             yield Rejection(f"Unexpected role '{role}' after role '{previous_role}'", _ORDER_ERROR, "3230")
         previous_role = role
@@ -225,4 +226,32 @@ def _tools(body: dict[str, Any]) -> Iterator[Rejection]:
         yield Rejection(f"Tool {choice['function']['name']} is not one of the given tools")
 
 
-_RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (_roles, _assistants, _call_ids, _pairing, _tools)
+def _reasoning(body: dict[str, Any]) -> Iterator[Rejection]:
+    model, effort = find_model(body["model"]), body.get("reasoning_effort")
+    kinds = {
+        part["type"]
+        for message in body["messages"]
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+    }
+    if "thinking" in kinds and not model.reasons:
+        yield Rejection("Reasoning input is not enabled for this model", _ARGUMENTS_ERROR, "3051")
+    if effort is not None and not model.efforts:
+        yield Rejection("Reasoning effort is not enabled for this model", _ARGUMENTS_ERROR, "3051")
+    elif effort is not None and effort not in model.efforts:
+        allowed = ", ".join(model.efforts)
+        yield Rejection(
+            f"Reasoning effort {effort} is not supported for this model: use {allowed}", _ARGUMENTS_ERROR, "3051"
+        )
+    if body.get("prompt_mode") is not None and not model.prompt_mode:
+        yield Rejection("Reasoning prompt mode is not enabled for this model", _ARGUMENTS_ERROR, "3051")
+
+
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (
+    _roles,
+    _assistants,
+    _call_ids,
+    _pairing,
+    _tools,
+    _reasoning,
+)

@@ -13,12 +13,14 @@ from nulpoint.mock.interface import (
     sse_event,
     token_count,
 )
+from nulpoint.mock.mistral.models import find_model
 from nulpoint.mock.mistral.rules import CHAT, EMBEDDINGS, find_problem, validation_errors
 from nulpoint.mock.model import ModelReply, generate_reply, split_words
+from nulpoint.mock.model_table import is_retired
 from nulpoint.mock.openai import server as openai_server
 from nulpoint.mock.openai.rules import as_parts
 
-_KNOWN_MODELS = re.compile(r"(mistral|magistral|ministral|codestral|devstral|pixtral|voxtral|open-mi)")
+_KNOWN_MODELS = re.compile(r"(mistral|magistral|ministral|codestral|devstral|pixtral|voxtral|open-mi|zai-glm|deepseek)")
 _ERROR_TYPES = {401: "unauthorized", 402: "billing_error", 403: "forbidden", 404: "not_found", 429: "rate_limited"}
 
 
@@ -58,28 +60,33 @@ def _error_event(status: int, message: str) -> bytes:
     return sse_event(_error(status, message))
 
 
-def _rejection_response(body: dict[str, Any], schema: Any) -> MockResponse | None:
+def _rejection_response(request: MockRequest, schema: Any) -> MockResponse | None:
+    body = request.body
     details = validation_errors(body, schema)
     if details:
         return json_response({"detail": details}, 422)
     if not _KNOWN_MODELS.match(body["model"]):
         return json_response(_error(400, f"Invalid model: {body['model']}", "invalid_model", "1500"), 400)
+    if is_retired(find_model(body["model"]), "mistral", request.today):
+        return json_response(_error(404, f"Invalid model: {body['model']}", "invalid_model", "1500"), 404)
     rejection = find_problem(body) if schema is CHAT else None
     return json_response(_error(400, *rejection), 400) if rejection else None
 
 
 def _embeddings(request: MockRequest) -> MockResponse:
-    body = request.body
-    request.body = {**body, "dimensions": body.get("output_dimension") or 1024}
-    return _rejection_response(body, EMBEDDINGS) or openai_server.create_embeddings(request)
+    rejection = _rejection_response(request, EMBEDDINGS)
+    request.body = {**request.body, "dimensions": request.body.get("output_dimension") or 1024}
+    return rejection or openai_server.embeddings_response(request)
 
 
 def _chat(request: MockRequest) -> MockResponse:
     body = request.body
-    rejection = _rejection_response(body, CHAT)
+    rejection = _rejection_response(request, CHAT)
     if rejection is not None:
         return rejection
-    reply = generate_reply(openai_server.model_request(body, request.word_count))
+    model_request = openai_server.model_request(body, request.word_count)
+    model_request.thinking |= find_model(body["model"]).thinks_unasked and body.get("reasoning_effort") != "none"
+    reply = generate_reply(model_request)
     tool_calls = openai_server.tool_calls(reply, "mock{:05d}") or None
     content = _content(reply)
     prompt, completion = token_count(body["messages"]), token_count([content, tool_calls])

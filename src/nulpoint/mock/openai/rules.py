@@ -1,32 +1,18 @@
 """The rules by which OpenAI's API rejects requests, with the text of its errors.
 
 Sources: OpenAI's API description, recorded errors, and error messages that users have reported. Unknown members are
-accepted: this mock also stands for every compatible host, and those have additional members.
+accepted: this mock also stands for every compatible host, and those have additional members. What differs between
+models is in `models`, and what differs between hosts in `hosts`.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from nulpoint.mock.openai.models import OpenAiModel, find_model
 from nulpoint.mock.request_schema import ListOf, Path, json_type, record, violations
 
 _ROLES = ("system", "assistant", "user", "function", "tool", "developer")
-_REASONING_MODELS = re.compile(r"o\d|gpt-[5-9]")
-_FROM_GPT_5 = re.compile(r"gpt-[5-9]")
-# Models that reason only if asked to; from gpt-5.4 on, they accept no functions while they reason.
-_EFFORT_NONE_BY_DEFAULT = re.compile(r"gpt-5\.[124]")
-_TOOLS_WITH_EVERY_EFFORT = re.compile(r"o\d|gpt-5(\.[12])?(-|$)")
-_NO_TOOLS = re.compile(r"gpt-6(\.\d)?-astra|gpt-6\.[1-9]-sol")
-_UNSUPPORTED_FROM_GPT_5 = (
-    "stop",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "prediction",
-    "modalities",
-    "audio",
-    "web_search_options",
-)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _PART_TYPES = {
     "user": ("text", "image_url", "input_audio", "file"),
@@ -50,7 +36,7 @@ _REQUIRED_WITH = {
     "top_logprobs": ("logprobs", "'logprobs' is enabled"),
     "stream_options": ("stream", "'stream' is enabled"),
 }
-_REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_MAX_INPUTS = 2048
 
 
 _NAMED_FUNCTION = record("name", name=str)
@@ -226,50 +212,84 @@ def _combinations(body: dict[str, Any]) -> Iterator[Rejection]:
     for name, (required, condition) in _REQUIRED_WITH.items():
         if body.get(name) is not None and not body.get(required) and not (name == "top_logprobs" and body[name] == 0):
             yield Rejection(f"Invalid value for '{name}': '{name}' is only allowed when {condition}.", name)
-    if not _REASONING_MODELS.match(body["model"]):
+
+
+def _surface(body: dict[str, Any]) -> Iterator[Rejection]:
+    if not find_model(body["model"]).chat:
+        text = "This model is only supported in v1/responses and not in v1/chat/completions."
+        yield Rejection(text, "model", status=404)
+
+
+def _refused(body: dict[str, Any]) -> Iterator[Rejection]:
+    """Check the members that the model does not accept, or does not accept while it reasons."""
+    model = find_model(body["model"])
+    for name in model.refused:
+        if body.get(name) is not None:
+            instead = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+            text = f"Unsupported parameter: '{name}' is not supported with this model.{instead}"
+            yield Rejection(text, name, "unsupported_parameter")
+    if model.efforts is None or not _reasons(body, model):
         return
-    if body.get("max_tokens") is not None:
-        text = (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        )
-        yield Rejection(text, "max_tokens", "unsupported_parameter")
-    if _uses_reasoning(body) and body.get("temperature") not in (None, 1):
+    if "top_p" in model.refused_while_reasoning and body.get("temperature") not in (None, 1):
         text = f"Unsupported value: 'temperature' does not support {body['temperature']} with this model. Only the default (1) value is supported."
         yield Rejection(text, "temperature", "unsupported_value")
-    yield from _unsupported_from_gpt_5(body)
-
-
-def _unsupported_from_gpt_5(body: dict[str, Any]) -> Iterator[Rejection]:
-    """Check the options that models from gpt-5 on do not support."""
-    model = body["model"]
-    if not _FROM_GPT_5.match(model):
-        return
-    for name in _UNSUPPORTED_FROM_GPT_5:
-        if body.get(name) is not None:
+    for name in model.refused_while_reasoning:
+        if body.get(name) not in (None, False, 1 if name == "top_p" else None):
             text = f"Unsupported parameter: '{name}' is not supported with this model."
             yield Rejection(text, name, "unsupported_parameter")
-    if not body.get("tools") or _TOOLS_WITH_EVERY_EFFORT.match(model):
+
+
+def _reasons(body: dict[str, Any], model: OpenAiModel) -> bool:
+    """Return whether a reasoning model reasons about this request."""
+    return (body.get("reasoning_effort") or model.default_effort) != "none"
+
+
+def _reasoning(body: dict[str, Any]) -> Iterator[Rejection]:
+    if "reasoning_effort" not in body:
         return
-    if _uses_reasoning(body) or _NO_TOOLS.match(model):
+    model, effort = find_model(body["model"]), body["reasoning_effort"]
+    if model.efforts is None:
+        if effort is not None:
+            yield Rejection("Unrecognized request argument supplied: reasoning_effort")
+    elif effort not in model.efforts and not (effort is None and model.effort_null):
+        names = ", ".join(f"'{level}'" for level in model.efforts[:-1])
+        shown = "null" if effort is None else f"'{effort}'"
+        text = f"Unsupported value: 'reasoning_effort' does not support {shown} with this model. Supported values are: {names}, and '{model.efforts[-1]}'."
+        yield Rejection(text, "reasoning_effort", "unsupported_value")
+
+
+def _functions(body: dict[str, Any]) -> Iterator[Rejection]:
+    """Check the functions of a model that accepts them only while it does not reason, or only on `/v1/responses`."""
+    model = find_model(body["model"])
+    if not body.get("tools") or model.functions == "always":
+        return
+    if model.functions == "never" or _reasons(body, model):
         text = (
-            f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. To use"
+            f"Function tools with reasoning_effort are not supported for {body['model']} in /v1/chat/completions. To use"
             " function tools, use /v1/responses or set reasoning_effort to 'none'."
         )
         yield Rejection(text, "reasoning_effort")
 
 
-def _uses_reasoning(body: dict[str, Any]) -> bool:
-    """Return whether a reasoning model reasons about this request."""
-    default = "none" if _EFFORT_NONE_BY_DEFAULT.match(body["model"]) else "medium"
-    return (body.get("reasoning_effort") or default) != "none"
+def _cache_control(body: dict[str, Any]) -> Iterator[Rejection]:
+    if find_model(body["model"]).cache_control:
+        return
+    for path in _cache_marks(body):
+        yield Rejection(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
 
 
-def _reasoning(body: dict[str, Any]) -> Iterator[Rejection]:
-    effort = body.get("reasoning_effort")
-    if effort is not None and effort not in _REASONING_EFFORTS:
-        names = ", ".join(f"'{effort_name}'" for effort_name in _REASONING_EFFORTS)
-        text = f"Invalid value: '{effort}'. Supported values are: {names}."
-        yield Rejection(text, "reasoning_effort", "invalid_value")
+def _cache_marks(body: dict[str, Any]) -> Iterator[str]:
+    for number, message in enumerate(body["messages"]):
+        if "cache_control" in message:
+            yield f"messages[{number}].cache_control"
+        for index, part in enumerate(as_parts(message.get("content"))):
+            if "cache_control" in part:
+                yield f"messages[{number}].content[{index}].cache_control"
+    for number, tool in enumerate(body.get("tools") or []):
+        if "cache_control" in tool:
+            yield f"tools[{number}].cache_control"
+    if "cache_control" in body:
+        yield "cache_control"
 
 
 def _tools(body: dict[str, Any]) -> Iterator[Rejection]:
@@ -324,8 +344,33 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Rejection]], ...] = (
     _messages,
     _pairing,
     _ranges,
+    _surface,
     _combinations,
+    _refused,
     _reasoning,
     _tools,
+    _functions,
     _format,
+    _cache_control,
 )
+
+
+def find_embedding_problem(body: dict[str, Any]) -> Rejection | None:
+    """Return the first problem in an embeddings request, or None."""
+    return next(_embedding_problems(body), None)
+
+
+def _embedding_problems(body: dict[str, Any]) -> Iterator[Rejection]:
+    given = body.get("input")
+    if given in (None, "", []):
+        yield Rejection("'input' cannot be empty", "input", "empty_array")
+    if isinstance(given, list) and "" in given:
+        yield Rejection(
+            "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.",
+            "input",
+        )
+    if isinstance(given, list) and len(given) > _MAX_INPUTS and not isinstance(given[0], int):
+        text = f"Invalid 'input': array too long. Expected an array with maximum length {_MAX_INPUTS}, but got an array with length {len(given)} instead."
+        yield Rejection(text, "input", "array_above_max_length")
+    if body.get("dimensions") is not None and not find_model(str(body.get("model"))).dimensions:
+        yield Rejection("This model does not support specifying dimensions.", "dimensions")

@@ -1,6 +1,10 @@
-"""A mock of the OpenAI API, which also serves for the compatible endpoints of other providers."""
+"""A mock of the OpenAI API, which also serves for the compatible endpoints of other providers.
+
+Below a path such as `/groq/v1` it plays one of the stricter hosts in `hosts`.
+"""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -31,8 +35,11 @@ from nulpoint.mock.model import (
     split_arguments,
     split_words,
 )
+from nulpoint.mock.model_table import is_retired
+from nulpoint.mock.openai import hosts
+from nulpoint.mock.openai.models import find_model
 from nulpoint.mock.openai.moderations import create_moderation, moderation_problem
-from nulpoint.mock.openai.rules import as_parts, find_problem
+from nulpoint.mock.openai.rules import as_parts, find_embedding_problem, find_problem
 from nulpoint.mock.rerank.ranking import find_problem as find_rerank_problem
 from nulpoint.mock.rerank.ranking import ranked_results
 
@@ -42,18 +49,22 @@ FINISH_REASONS = {"stop": "stop", "length": "length", "sequence": "stop", "calls
 _SYSTEM_ROLES = ("system", "developer")
 _DIMENSIONS = {"text-embedding-3-large": 3072}
 _MIN_CACHED_TOKENS = 1024  # prompts from this length on count as cached, in steps of 128 tokens
+_DEPRECATIONS = "https://platform.openai.com/docs/deprecations"
 _ERROR_CODES = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
 
 
 def respond(request: MockRequest) -> MockResponse:
-    """Dispatch a request by its path, and report errors as OpenAI does."""
-    rejection = _check_request(request)
+    """Dispatch a request by its path, and report errors as OpenAI does, or as the host that the path chooses."""
+    host, request.path = hosts.split_path(request.path)
+    rejection = _check_request(request, host)
     if rejection is not None:
         return rejection
     if request.path == "/v1/models":
         return json_response({"object": "list", "data": [_model(name) for name in MODELS]})
     if request.path.startswith("/v1/models/"):
         return json_response(_model(request.path.removeprefix("/v1/models/")))
+    if host is not None and request.path == "/v1/chat/completions":
+        return create_chat_completion(request, host)
     route = {
         "/v1/chat/completions": create_chat_completion,
         "/v1/completions": create_completion,
@@ -85,16 +96,38 @@ def _error_event(status: int, message: str) -> bytes:
     return sse_event(_error(status, message))
 
 
-def _check_request(request: MockRequest) -> MockResponse | None:
+def _check_request(request: MockRequest, host: str | None) -> MockResponse | None:
     key = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not key or key == "bad-key":
         message = f"Incorrect API key provided: {key[:4]}****." if key else "You didn't provide an API key."
-        return error(401, message, "invalid_api_key")
-    if request.method == "POST" and not isinstance(request.body, dict):
-        return error(400, "We could not parse the JSON body of your request.")
-    if request.method == "POST" and str(request.body.get("model")).startswith("no-such"):
-        return error(404, f"The model `{request.body['model']}` does not exist", "model_not_found")
+        return host_error(host, 401, message, "invalid_api_key")
+    if request.method != "POST":
+        return None
+    if not isinstance(request.body, dict):
+        return host_error(host, 400, "We could not parse the JSON body of your request.")
+    name = str(request.body.get("model"))
+    if host is not None:
+        end = hosts.HOSTS[host].retires.get(name)
+        status, text = hosts.HOSTS[host].gone
+        is_gone = name.startswith("no-such") or (end is not None and request.today >= date.fromisoformat(end))
+        return host_error(host, status, text.format(model=name), "model_not_found") if is_gone else None
+    if name.startswith("no-such"):
+        return error(404, f"The model `{name}` does not exist", "model_not_found")
+    if is_retired(find_model(name), "openai", request.today):
+        return error(
+            404, f"The model `{name}` has been deprecated, learn more here: {_DEPRECATIONS}", "model_not_found"
+        )
     return None
+
+
+def host_error(
+    host: str | None, status: int, message: str, code: str | None = None, param: str | None = None
+) -> MockResponse:
+    """Return an error in the shape of a host, or in OpenAI's for None."""
+    if host is None:
+        return error(status, message, code, param)
+    status, body = hosts.error_body(host, status, message, code, param)
+    return json_response(body, status)
 
 
 def _headers(request: MockRequest) -> dict[str, str]:
@@ -184,14 +217,18 @@ def _describe_media(part: dict[str, Any]) -> str:
 # -- chat: translation of replies --------------------------------------------------------------------------------------
 
 
-def create_chat_completion(request: MockRequest) -> MockResponse:
+def create_chat_completion(request: MockRequest, host: str | None = None) -> MockResponse:
     """Respond to `/v1/chat/completions`, with tools, structured outputs, several choices and streams."""
     body = request.body
-    rejection = find_problem(body)
+    rejection = find_problem(body) or (hosts.find_problem(body, host) if host else None)
     if rejection is not None:
-        return error(rejection.status, rejection.message, rejection.code, rejection.param)
-    reply = generate_reply(model_request(body, request.word_count))
+        return host_error(host, rejection.status, rejection.message, rejection.code, rejection.param)
+    call = model_request(body, request.word_count)
+    call.thinking = call.thinking or hosts.thinks_unasked(body, host)
+    reply = generate_reply(call)
     message = _message(reply)
+    if host and reply.thought:
+        message[hosts.HOSTS[host].thoughts] = reply.thought
     frame = {
         "id": f"chatcmpl-mock{request.number}",
         "created": CREATED,
@@ -261,6 +298,9 @@ def _events(
     for index in range(count):
         content = None if message.get("tool_calls") else ""
         yield chunk(index, {"role": "assistant", "content": content, "refusal": None})
+        for name in hosts.THOUGHT_MEMBERS:
+            for word in split_words(message.get(name) or ""):
+                yield chunk(index, {name: word})
         for number, word in enumerate(split_words(message["content"] or "")):
             yield chunk(index, {"content": word}, token=logprobs and logprobs["content"][number])
         for word in split_words(message["refusal"] or ""):
@@ -313,10 +353,16 @@ def create_completion(request: MockRequest) -> MockResponse:
 
 
 def create_embeddings(request: MockRequest) -> MockResponse:
+    rejection = find_embedding_problem(request.body)
+    if rejection is not None:
+        return error(rejection.status, rejection.message, rejection.code, rejection.param)
+    return embeddings_response(request)
+
+
+def embeddings_response(request: MockRequest) -> MockResponse:
+    """Respond to a valid embeddings request. Mistral uses this too, because its responses are the same."""
     body = request.body
     input_value = body.get("input")
-    if input_value in (None, "", []):
-        return error(400, "'input' cannot be empty", "empty_array", "input")
     is_single = isinstance(input_value, str) or (isinstance(input_value, list) and isinstance(input_value[0], int))
     inputs = [input_value] if is_single else input_value
     dimensions = body.get("dimensions") or _DIMENSIONS.get(body["model"], 1536)
@@ -351,4 +397,28 @@ def create_rerank(request: MockRequest) -> MockResponse:
     return json_response({**frame, "results": results, "usage": usage_body})
 
 
-API = ProviderApi(respond, error, _rate_limited, _error_event)
+def _host_api(name: str) -> ProviderApi:
+    """Return the API whose errors have the shape of a host."""
+
+    def rate_limited(seconds: float) -> MockResponse:
+        response = host_error(name, 429, "Rate limit reached for requests")
+        response.headers = {"retry-after": f"{seconds:g}"} if seconds else {}
+        return response
+
+    return ProviderApi(
+        respond,
+        lambda status, message: host_error(name, status, message),
+        rate_limited,
+        lambda status, message: sse_event(hosts.error_body(name, status, message, None, None)[1]),
+    )
+
+
+_HOST_APIS = {name: _host_api(name) for name in hosts.HOSTS}
+
+
+def _api_for_path(path: str) -> ProviderApi | None:
+    host, _ = hosts.split_path(path)
+    return _HOST_APIS[host] if host else None
+
+
+API = ProviderApi(respond, error, _rate_limited, _error_event, _api_for_path)
