@@ -19,9 +19,9 @@ from nulpoint.models.facts import ModelFacts
 from nulpoint.models.prices import Price
 from nulpoint.models.tiers import PROVIDERS, TIERS, fallback_target, tier_of
 from nulpoint.providers.catalog import ALIASES, CATALOG, NOTES
-from nulpoint.providers.model_names import PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.dialect import PLAIN
 from nulpoint.providers.dialects import OPENAI
+from nulpoint.providers.model_names import PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import ProviderSpec
 from nulpoint.providers.wire_formats import STREAM
