@@ -111,7 +111,7 @@ ANSWERS: dict[str, dict[str, Shape]] = {
             lambda size: anthropic([{"type": "text", "text": "x", "citations": [{"url": "https://example.com"}] * size}]), 20_000
         ),
         "unknown members": (lambda size: anthropic([], **distinct(size)), 20_000),
-        "much usage": (lambda size: anthropic([], usage=distinct(size)), 20_000),
+        "much usage": (lambda size: anthropic([{"type": "text", "text": "x"}], usage=distinct(size)), 20_000),
     },
     "gemini": {
         "many texts": (lambda size: gemini([{"text": "x"}] * size), 20_000),

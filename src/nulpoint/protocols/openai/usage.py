@@ -91,14 +91,16 @@ def read_metadata(response: bytes) -> ResponseMetadata:
         decoded = _DECODER.decode(response)
     except NOT_JSON:
         return _read_without_usage(response)
-    return ResponseMetadata(_reported_usage(decoded), decoded.model, _is_suspect(decoded))
+    reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
+    suspect = decoded.error not in _NO_ERROR or decoded.model is None  # Mistral's errors have no `error`
+    return ResponseMetadata(_to_usage(reported) if reported else None, decoded.model, suspect)
 
 
 def read_completion(response: bytes) -> ResponseMetadata:
     """Return the metadata of a complete chat completion or completion.
 
     It is suspect unless every choice has a text or a call, and an end that is usual. Whether it is an answer then is
-    decided by `answers.py`, which reads all of it.
+    decided by `answers.py`, which reads all of it. Every response pays for this function, so it makes few calls.
     """
     try:
         decoded = _COMPLETION_DECODER.decode(response)
@@ -108,28 +110,19 @@ def read_completion(response: bytes) -> ResponseMetadata:
     for choice in decoded.choices:
         if choice.finish_reason not in STABLE_FINISH_REASONS:
             has_ended = is_answer = False
-        elif not _has_output(choice):
+        elif len(choice.message.content) <= _MAX_EMPTY_LENGTH and not _has_output(choice):
             is_answer = False
-    suspect = _is_suspect(decoded) or not is_answer
-    ended = has_ended and decoded.error in _NO_ERROR
-    return ResponseMetadata(_reported_usage(decoded), decoded.model, suspect, ended)
+    has_error = decoded.error not in _NO_ERROR
+    reported = decoded.usage or (decoded.x_groq.usage if decoded.x_groq else None)
+    usage = _to_usage(reported) if reported else None
+    suspect = has_error or decoded.model is None or not is_answer
+    return ResponseMetadata(usage, decoded.model, suspect, has_ended and not has_error)
 
 
 def _has_output(choice: _Choice) -> bool:
     """Return whether a choice has a text or a call."""
-    content = choice.message.content
-    if len(content) > _MAX_EMPTY_LENGTH or content not in _EMPTY:
-        return True
-    return choice.message.tool_calls not in _EMPTY or choice.text not in _EMPTY
-
-
-def _is_suspect(response: _Response) -> bool:
-    return response.error not in _NO_ERROR or response.model is None  # Mistral's errors have no `error`
-
-
-def _reported_usage(response: _Response) -> Usage | None:
-    reported = response.usage or (response.x_groq.usage if response.x_groq else None)
-    return _to_usage(reported) if reported else None
+    message = choice.message
+    return message.content not in _EMPTY or message.tool_calls not in _EMPTY or choice.text not in _EMPTY
 
 
 def _read_without_usage(response: bytes) -> ResponseMetadata:

@@ -43,7 +43,7 @@ def message(*blocks, stop="end_turn", **more):
 @pytest.mark.parametrize(
     ("answer", "finish", "text", "calls"),
     [
-        (message(), "stop", "", 0),
+        (message(stop="max_tokens"), "length", "", 0),
         (message(TEXT, TEXT), "stop", "hihi", 0),
         (message(CALL, stop="tool_use"), "tool_calls", None, 1),
         (message(TEXT, CALL, {"toolUse": {**CALL["toolUse"], "toolUseId": "t2"}}, stop="tool_use"), "tool_calls", "hi", 2),
@@ -145,7 +145,7 @@ def input_delta(text):
     [
         (events([None, PIECE]), "hé\u2028", [], "stop"),
         (events([None, PIECE, {"text": ""}], [None, PIECE]), "hé\u2028" * 2, [], "stop"),
-        (events(), "", [], "stop"),
+        (events(stop="max_tokens"), "", [], "length"),
         (events([START], stop="tool_use"), "", ["{}"], "tool_calls"),
         (events([START, input_delta("")], stop="tool_use"), "", ["{}"], "tool_calls"),
         (events([None, PIECE], [START, input_delta('{"a"'), input_delta(":1}")], [{"toolUse": {"toolUseId": "t2", "name": "g"}},
@@ -323,6 +323,7 @@ thoughts = st.builds(
 
 @given(st.lists(thoughts | st.just(HIDDEN), max_size=2), st.lists(spoken, max_size=2), named_calls)
 def test_a_bedrock_response_is_sent_back_unchanged(thinking, said, made):
+    said = said or ([] if made else ["hi"])  # hidden thinking alone is no answer
     content = thinking + [{"text": text} for text in said] or [TEXT]
     content += [
         {"toolUse": {"toolUseId": f"t{at}", "name": name, "input": given}} for at, (name, given) in enumerate(made)
