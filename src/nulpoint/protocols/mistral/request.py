@@ -30,11 +30,13 @@ from nulpoint.models.facts import EFFORTS, ModelFacts
 from nulpoint.protocols.call_arguments import INVALID_JSON, tool_arguments
 from nulpoint.protocols.dropped import report_cache_mark, report_extra, report_part, report_result, sent_as_function
 from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.protocols.media_types import normal_media_type
 from nulpoint.protocols.mistral.call_id import call_id
 from nulpoint.protocols.mistral.response import joined_text
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
     RequestFields,
+    data_url,
     end_user,
     invalid,
     object_of,
@@ -66,6 +68,7 @@ _IGNORED_OF_RESULT = frozenset({"content", "name"})
 _IGNORED_OF_TOOL = frozenset({"type"})
 _IGNORED_OF_FORMAT = frozenset({"json_schema"})
 _DETAILS = ("low", "auto", "high")
+_PDF = "application/pdf"
 
 
 def render(
@@ -272,7 +275,7 @@ def _part(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]
         case Text() | Refusal():
             translated = {"type": "text", "text": part.text}
         case Image():
-            translated = {"type": "image_url", "image_url": _image(part, path, fields)}
+            translated = _image(part, path, fields)
         case Audio() if isinstance(part.audio, dict):
             report_extra(fields, part.audio, f"{path}.input_audio", {"data", "format"})
             translated = {"type": "input_audio", "input_audio": part.audio.get("data")}
@@ -289,10 +292,14 @@ def _part(part: Part, message: Message, fields: RequestFields) -> dict[str, Any]
 
 
 def _image(image: Image, path: str, fields: RequestFields) -> dict[str, Any]:
+    url, media_type = _normal_url(image.url, path)
+    if media_type == _PDF:
+        report_extra(fields, {"detail": image.detail}, path)
+        return {"type": "document_url", "document_url": url}
     if image.detail in _DETAILS:
-        return {"url": image.url, "detail": image.detail}
+        return {"type": "image_url", "image_url": {"url": url, "detail": image.detail}}
     report_extra(fields, {"detail": image.detail}, path)
-    return {"url": image.url}
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _file(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
@@ -301,8 +308,21 @@ def _file(file: File, path: str, fields: RequestFields) -> dict[str, Any]:
         return {"type": "file", "file_id": file.file_id}
     if file.url is None:
         raise invalid(path, "must have file_data or file_id")
+    url, media_type = _normal_url(file.url, path)
+    if media_type.startswith("image/"):
+        report_extra(fields, {"filename": file.name}, path)
+        return {"type": "image_url", "image_url": {"url": url}}
     document_name = {"document_name": file.name} if file.name else {}
-    return {"type": "document_url", "document_url": file.url, **document_name}
+    return {"type": "document_url", "document_url": url, **document_name}
+
+
+def _normal_url(url: str, path: str) -> tuple[str, str]:
+    """Return a URL, and the media type if it is a data URL, which is then written as Mistral compares it."""
+    data = data_url(url, path)
+    if data is None:
+        return url, ""
+    media_type = normal_media_type(data[0])
+    return (url if media_type == data[0] else f"data:{media_type};base64,{data[1]}"), media_type
 
 
 def _tools(request: dict[str, Any], conversation: ConversationRequest, fields: RequestFields) -> None:
