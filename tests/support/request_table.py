@@ -22,7 +22,7 @@ MODELS = {
     "anthropic": (OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5, *NEW_CLAUDE),
     "bedrock": (*BEDROCK_CLAUDE, NOVA, LLAMA),
     "gemini": OLD_GEMINI + NEW_GEMINI,
-    "mistral": ("mistral-large-latest",),
+    "mistral": ("mistral-small-latest",),
 }
 # One model for each ability that changes a translation.
 REPRESENTATIVES = {
@@ -224,6 +224,7 @@ CASES = {
         {"messages": [*HI, calls(call(), reasoning_content="hm"), result()], "tools": [TOOL], "reasoning_effort": "medium"},
         dropped={
             "anthropic": ("messages.reasoning_content",), "gemini": ("messages.reasoning_content",),
+            "mistral": ("reasoning_effort",),
             "gemini-2.0-flash": ("reasoning_effort", "messages.reasoning_content",),
             **dict.fromkeys((OLD_CLAUDE, CLAUDE_4, CLAUDE_4_5), ("reasoning_effort", "messages.reasoning_content",)),
             "gemini-3-pro-preview": ("reasoning_effort", "messages.reasoning_content",),
@@ -337,6 +338,7 @@ for _effort in ("none", "minimal", "low", "medium", "high", "xhigh", "max"):
         {"reasoning_effort": _effort},
         dropped={
             OLD_CLAUDE: () if _effort == "none" else ("reasoning_effort",),
+            "mistral": () if _effort in ("none", "high") else ("reasoning_effort",),
             "gemini-2.0-flash": () if _effort == "none" else ("reasoning_effort",),
             **(dict.fromkeys(NEW_CLAUDE, ("reasoning_effort",)) if _effort == "minimal" else {}),
             **({NEW_CLAUDE[0]: ("reasoning_effort",)} if _effort == "xhigh" else {}),

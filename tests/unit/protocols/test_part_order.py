@@ -180,7 +180,7 @@ def stream_of(wire, events):
 
 def translation(wire, client):
     protocol = PROVIDER_PROTOCOLS[wire]
-    return translate(CLIENTS[client], protocol, "mistral-large-latest", NO_FACTS, DEFAULT_LIMITS).translation
+    return translate(CLIENTS[client], protocol, "mistral-small-latest", NO_FACTS, DEFAULT_LIMITS).translation
 
 
 def streamed(wire, client, parts):
@@ -255,7 +255,7 @@ def test_every_client_gets_a_response_in_the_provider_s_order(wire, data):
 
 MODELS = {
     "anthropic": "claude-sonnet-4-5", "bedrock": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-    "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest", "openai": "gpt-5.4",
+    "gemini": "gemini-2.5-flash", "mistral": "mistral-small-latest", "openai": "gpt-5.4",
 }  # fmt: skip
 PIXEL = "iVBORw0KGgo="
 

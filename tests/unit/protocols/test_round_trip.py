@@ -18,7 +18,7 @@ MODELS = {
     "anthropic": ("claude-3-5-haiku-latest", "claude-sonnet-4-5", "claude-opus-4-8"),
     "bedrock": ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0"),
     "gemini": ("gemini-2.5-flash", "gemini-3.6-flash"),
-    "mistral": ("mistral-large-latest",),
+    "mistral": ("mistral-small-latest",),
 }
 TARGETS = [(provider, model) for provider, models in MODELS.items() for model in models]
 SYSTEM = "SYSTEM "
@@ -296,6 +296,6 @@ def test_an_answer_of_mistral_goes_back_as_it_came(content, made):
     message = {"role": "assistant", "content": content, "tool_calls": calls or None}
     answer = {"id": "x", "object": "chat.completion", "created": 1, "model": "m",
               "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}  # fmt: skip
-    sent, _ = handed_back("mistral", "mistral-large-latest", answer)
+    sent, _ = handed_back("mistral", "mistral-small-latest", answer)
     assert sent["messages"][1]["content"] == content
     assert sent["messages"][1].get("tool_calls", []) == calls

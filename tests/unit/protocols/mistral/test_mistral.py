@@ -183,6 +183,32 @@ def test_the_level_of_reasoning_is_one_that_the_model_accepts(model, effort, sen
     assert (body.get("reasoning_effort"), named) == (sent, dropped)
 
 
+@pytest.mark.parametrize(
+    ("part", "sent"),
+    [
+        (
+            {"type": "image_url", "image_url": {"url": "data:image/JPG;base64,AAAA"}},
+            {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,AAAA"}},
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "data:application/pdf;base64,AAAA"}},
+            {"type": "document_url", "document_url": "data:application/pdf;base64,AAAA"},
+        ),
+        (
+            {"type": "file", "file": {"file_data": "data:image/png;base64,AAAA"}},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        ),
+        (
+            {"type": "file", "file": {"file_data": "data:application/x-pdf;base64,AAAA", "filename": "a.pdf"}},
+            {"type": "document_url", "document_url": "data:application/pdf;base64,AAAA", "document_name": "a.pdf"},
+        ),
+    ],
+)
+def test_media_have_the_member_and_the_spelling_that_mistral_knows(part, sent):
+    body, dropped = encoded(messages=[{"role": "user", "content": [part]}])
+    assert (body["messages"][0]["content"], dropped) == ([sent], [])
+
+
 def test_members_of_other_providers_are_named_and_its_own_are_sent():
     body, dropped = encoded(thinking={"type": "enabled"}, cache_control={"type": "ephemeral"}, safe_prompt=True)
     assert body == {"model": MODEL, "messages": HI, "safe_prompt": True}
