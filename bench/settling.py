@@ -14,8 +14,8 @@ from typing import Any
 from figures import Row
 from nulpoint.conversation.usage import Usage
 from nulpoint.http.message import HttpRequest
-from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.models.prices import Prices
+from nulpoint.providers.price_list import PRICE_LIST
 from nulpoint.request.context import RequestContext
 from nulpoint.request.recorder import RequestRecorder
 from nulpoint.telemetry.metrics.metrics import Metrics
