@@ -28,7 +28,10 @@ NOT_SETTINGS = {
     "of Python, systemd and other programs": {
         "NO_COLOR", "CAP_NET_BIND_SERVICE", "SO_REUSEPORT", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE",
     },
-    "words of providers": {"API_KEY_INVALID", "MALFORMED_FUNCTION_CALL", "INVALID_JSON"},
+    "words of providers": {
+        "API_KEY_INVALID", "MALFORMED_FUNCTION_CALL", "INVALID_JSON", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE",
+        "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS", "MODEL_ARMOR", "IMAGE_SAFETY",
+    },
     "tables and names in the code": {
         "DEFAULT_FALLBACK_ORDER", "NULPOINT_TEST_SEED", "PREFIX_EXPANSIONS", "PROVIDER_BY_PREFIX", "WIRE_FORMATS",
     },
