@@ -16,7 +16,6 @@ from nulpoint.conversation.usage import Usage
 from nulpoint.http.message import HttpRequest
 from nulpoint.models.catalog import built_in_models
 from nulpoint.models.costs import Prices
-from nulpoint.models.prices import Prices
 from nulpoint.request.context import RequestContext
 from nulpoint.request.recorder import RequestRecorder
 from nulpoint.telemetry.metrics.metrics import Metrics
