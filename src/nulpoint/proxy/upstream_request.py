@@ -95,7 +95,7 @@ def prepare(
         encoded = endpoint.embeddings.encode(body, model, limits, target.facts)
         codec, method = endpoint.embeddings, encoded.method
         return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=codec, method=method)
-    adapter = endpoint.chat_adapter(target)
+    adapter = endpoint.chat_adapter(target) if endpoint.sends_chat else None
     if client_format is not None and endpoint.provider_protocol is not None:
         return _translate(body, envelope, client_format, endpoint.provider_protocol, adapter, target, limits)
     dropped: list[str] = []
