@@ -101,7 +101,9 @@ def meaning_of(error: ErrorBody, status: int) -> ErrorMeaning | None:
     if meaning is None and _is_general(error.code):
         sentence = find_sentence(error.message)
         meaning = None if sentence is None else ErrorMeaning(sentence.meaning, sentence.is_lasting)
-    return meaning if meaning is not None and status in _STATUSES[meaning.code] else None
+    if meaning is not None and status in _STATUSES[meaning.code]:
+        return meaning
+    return _NO_CREDIT_FOR_THIS if status == 402 else None  # the status alone says enough
 
 
 def _by_code(error: ErrorBody) -> ErrorMeaning | None:

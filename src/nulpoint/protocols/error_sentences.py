@@ -146,8 +146,18 @@ SENTENCES = (
         "gemini",
         "https://github.com/google-gemini/gemini-cli/issues/4231",
     ),
+    _context(
+        r"input token count is \d{1,12} but (?:the )?model only supports up to",
+        "vertexai",
+        "https://github.com/google-gemini/gemini-cli/issues/19727",
+    ),
     _context(r"exceeds the (?:model.?s )?context window", "openai", _OVERFLOWS),
     _context(r"maximum context length", "vllm", "https://github.com/earendil-works/pi/pull/5929"),
+    _context(
+        r"prompt \(length \d{1,12}\) is longer than the maximum model length",
+        "vllm",
+        "https://github.com/langchain-ai/deepagents/issues/468",
+    ),
     _context(r"maximum prompt length is \d", "xai", _OVERFLOWS),
     _context(r"reduce the length of the (?:messages|input|prompt)", "groq", _OVERFLOWS),
     _context(r"exceeded model token limit", "moonshot", _OVERFLOWS),

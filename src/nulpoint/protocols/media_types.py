@@ -7,6 +7,7 @@ and the spellings that browsers and client libraries send.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+_PDF = "application/pdf"
 # From an unregistered spelling to the type that providers know.
 _ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,6 +49,11 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_MAX_SCHEME = 16  # characters in which a scheme with its colon is looked for
+# From the first bytes of a file, in base64, to its media type.
+_BY_FIRST_BYTES: Mapping[str, str] = MappingProxyType(
+    {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGODdh": "image/gif", "R0lGODlh": "image/gif", "JVBERi0": _PDF}
+)
 _BY_EXTENSION: Mapping[str, str] = MappingProxyType(
     {
         "pdf": "application/pdf",
@@ -69,6 +75,19 @@ def normal_media_type(text: str) -> str:
     """Return a media type in lower case, without parameters, and in the spelling that providers know."""
     media_type = text.partition(";")[0].strip().lower()
     return _ALIASES.get(media_type, media_type)
+
+
+def media_type_of_data(base64: str) -> str | None:
+    """Return the media type that the first bytes of a file stand for, or None. Takes the file in base64."""
+    return next((kind for start, kind in _BY_FIRST_BYTES.items() if base64.startswith(start)), None)
+
+
+def with_lower_scheme(url: str) -> str:
+    """Return a URL with its scheme in lower case (`DATA:`, `HTTPS:`), as providers compare it letter by letter."""
+    scheme, colon, rest = url[:_MAX_SCHEME].partition(":")
+    if not colon or scheme.islower() or not scheme.isalnum():
+        return url
+    return f"{scheme.lower()}:{rest}{url[_MAX_SCHEME:]}"
 
 
 def media_type_of_name(name: str) -> str | None:

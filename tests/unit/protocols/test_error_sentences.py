@@ -44,8 +44,10 @@ EXAMPLES = [
     (LENGTH, "anthropic", "input length and `max_tokens` exceed context limit: 170636 + 34048 > 200000"),
     (LENGTH, "gemini", "The input token count (1200293) exceeds the maximum number of tokens allowed (1048576)."),
     (LENGTH, "gemini", "The input token count exceeds the maximum number of tokens allowed 1048576."),
+    (LENGTH, "vertexai", "Unable to submit request because the input token count is 1251952 but model only supports up to 1."),
     (LENGTH, "openai", "Your input exceeds the context window of this model."),
     (LENGTH, "vllm", "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."),
+    (LENGTH, "vllm", "The decoder prompt (length 44) is longer than the maximum model length of 16."),
     (LENGTH, "xai", "This model's maximum prompt length is 131072 but the request contains 200000 tokens."),
     (LENGTH, "groq", "Please reduce the length of the messages or completion."),
     (LENGTH, "moonshot", "Invalid request: Your request exceeded model token limit: 131072 (requested: 140000)"),
@@ -138,6 +140,12 @@ def test_the_status_must_fit(status, message, code, kind):
 def test_what_rests(error, cooldown):
     status = 404 if "model" in str(error) or error == {"message": "gone"} else 402
     assert provider_failure("p", status, json.dumps({"error": error}).encode(), None).cooldown is cooldown
+
+
+@pytest.mark.parametrize("error", [{"code": "invalid_request_error"}, {"code": 402}, {"code": "no_money"}, {}])
+def test_a_402_has_one_code_whatever_the_provider_s(error):
+    failure = provider_failure("p", 402, json.dumps({"error": {"message": "m", **error}}).encode(), None)
+    assert (failure.status, failure.kind, failure.code) == (402, Kind.QUOTA, "insufficient_quota")
 
 
 # -- forms of bodies ---------------------------------------------------------------------------------------------------

@@ -55,6 +55,55 @@ def test_images_in_any_spelling_and_member(kind, plain, part):
     assert dropped == []
 
 
+# From the first bytes of a file in base64 to its media type.
+FIRST_BYTES = {
+    "iVBORw0KGgoAAAAN": "image/png", "/9j/4AAQSkZJRg==": "image/jpeg", "R0lGODlhAQABAAAA": "image/gif",
+    "JVBERi0xLjQK": "application/pdf",
+}  # fmt: skip
+
+
+def media_of(wire, request):
+    """Return the media type and the data of the only part that is not text."""
+    first = (request.get("messages") or request["contents"])[0]
+    (part,) = [part for part in first.get("content") or first["parts"] if "text" not in part]
+    if wire == "anthropic":
+        return part["source"]["media_type"], part["source"]["data"]
+    if wire == "gemini":
+        return part["inlineData"]["mimeType"], part["inlineData"]["data"]
+    url = part["image_url"]["url"] if part["type"] == "image_url" else part["document_url"]
+    return tuple(url.removeprefix("data:").split(";base64,"))
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "gemini", "mistral"])
+@pytest.mark.parametrize("prefix", ["data:", "data:application/octet-stream", "DATA:binary/octet-stream", "Data:"])
+@pytest.mark.parametrize(("data", "kind"), FIRST_BYTES.items())
+def test_data_that_names_no_type_is_what_its_first_bytes_say(wire, prefix, data, kind):
+    model = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-medium-latest"}[wire]
+    part = {"type": "image_url", "image_url": {"url": f"{prefix};base64,{data}"}}
+    body = json.dumps({"model": "x", "messages": user(TEXT, part)}).encode()
+    request, dropped, _ = CODECS[wire].encode(body, model)
+    assert media_of(wire, json.loads(request)) == (kind, data)
+    assert dropped == []
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "gemini", "mistral", "bedrock"])
+def test_data_of_which_nothing_tells_the_type_is_rejected(wire):
+    part = {"type": "image_url", "image_url": {"url": f"data:;base64,{DATA}"}}
+    body = json.dumps({"model": "x", "messages": user(TEXT, part)}).encode()
+    with pytest.raises(Failure, match="must name the media type"):
+        CODECS[wire].encode(body, "claude-sonnet-4-5")
+
+
+@pytest.mark.parametrize("part", [image("image/png"), file("image/png")])
+def test_a_scheme_in_any_case(part):
+    plain, _ = sent(messages=user(TEXT, part))
+    shouted = json.loads(json.dumps(part).replace("data:image", "DATA:image"))
+    assert sent(messages=user(TEXT, shouted))[0] == plain
+    web = {"type": "image_url", "image_url": {"url": "HTTPS://Example.com/A.png"}}
+    request, _ = sent(messages=user(TEXT, web))
+    assert request["messages"][0]["content"][1]["source"] == {"type": "url", "url": "https://Example.com/A.png"}
+
+
 PDFS = {
     "file": file("application/pdf"),
     "another spelling": file("application/x-PDF"),

@@ -58,4 +58,4 @@ def _normalized(url: str, where: str) -> tuple[str | None, str]:
     if data is None:
         return None, url
     media_type = normal_media_type(data[0])
-    return media_type, url if media_type == data[0] else f"data:{media_type};base64,{data[1]}"
+    return media_type, url if url.startswith(f"data:{media_type};") else f"data:{media_type};base64,{data[1]}"

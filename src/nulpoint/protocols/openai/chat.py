@@ -15,6 +15,7 @@ from nulpoint.formats.json_nodes import exceeds_node_count
 from nulpoint.formats.malformed import NOT_JSON, malformed_response, unusable_response
 from nulpoint.protocols.error_body import has_embedded_error
 from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
+from nulpoint.protocols.media_types import media_type_of_data
 from nulpoint.protocols.openai.request_names import CHAT_MEMBERS
 from nulpoint.protocols.provider_errors import embedded_failure
 
@@ -285,18 +286,24 @@ def stop_sequences(members: RequestFields) -> list[str]:
     return [text for text in texts if text]
 
 
+_UNNAMED = (None, "application/octet-stream", "binary/octet-stream")
 # All quantifiers are possessive, so matching a wrong URL fails at its first wrong character.
-_DATA_URL = re.compile(r"data:([\w.+-]++/[\w.+-]++)(?:;(?!base64,)[\w=.+-]++)*+;base64,(.*+)", re.DOTALL)
+_DATA_URL = re.compile(r"data:([\w.+-]++/[\w.+-]++)?(?:;(?!base64,)[\w=.+-]++)*+;base64,(.*+)", re.DOTALL)
 
 
 def data_url(url: str, where: str) -> tuple[str, str] | None:
     """Return the media type and base64 text of a data URL, or None for other URLs.
 
-    Raises Failure (400) if the data is not base64.
+    Where the URL names no type, or only that of any bytes, the data tells it. Raises Failure (400) if it does not, or if
+    the data is not base64.
     """
     match = _DATA_URL.fullmatch(url)
     if match:
-        return match[1], match[2]
+        named, data = match.groups()
+        kind = (media_type_of_data(data) or named) if named in _UNNAMED else named
+        if kind is None:
+            raise invalid(where, "must name the media type: `data:<type>;base64,<data>`")
+        return kind, data
     if url.startswith("data:"):
         raise invalid(where, "must be base64: `data:<type>;base64,<data>`")
     return None

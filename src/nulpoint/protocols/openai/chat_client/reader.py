@@ -28,6 +28,7 @@ from nulpoint.conversation.parts import (
 from nulpoint.conversation.request import ConversationRequest, Message, Role
 from nulpoint.errors import rejected
 from nulpoint.protocols.limits import TranslationLimits
+from nulpoint.protocols.media_types import with_lower_scheme
 from nulpoint.protocols.openai.chat import (
     EXTRA_FIELDS,
     check_part,
@@ -268,7 +269,7 @@ def _image(part: dict[str, Any], path: str) -> Part:
         raise invalid(f"{path}.content.image_url", "must hold a URL")
     detail = inner.get("detail")
     extra = _extra(part, "image_url", inner, {"url"} if detail is None else {"url", "detail"})
-    return Image(url, detail, isinstance(image, str), where="content.image_url", cache=_cache_mark(part), extra=extra)
+    return Image(with_lower_scheme(url), detail, isinstance(image, str), where="content.image_url", cache=_cache_mark(part), extra=extra)
 
 
 def _file(part: dict[str, Any], path: str) -> Part:
@@ -280,7 +281,7 @@ def _file(part: dict[str, Any], path: str) -> Part:
     for name in known:
         optional_text(file[name], f"{where}.{name}")
     return File(
-        file.get("file_data") or None,
+        with_lower_scheme(file["file_data"]) if file.get("file_data") else None,
         file.get("file_id") or None,
         file.get("filename") or None,
         where="content.file",
