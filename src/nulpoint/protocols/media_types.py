@@ -52,7 +52,13 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
 _MAX_SCHEME = 16  # characters in which a scheme with its colon is looked for
 # From the first bytes of a file, in base64, to its media type.
 _BY_FIRST_BYTES: Mapping[str, str] = MappingProxyType(
-    {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGODdh": "image/gif", "R0lGODlh": "image/gif", "JVBERi0": _PDF}
+    {
+        "iVBORw0KGgo": "image/png",
+        "/9j/": "image/jpeg",
+        "R0lGODdh": "image/gif",
+        "R0lGODlh": "image/gif",
+        "JVBERi0": _PDF,
+    }
 )
 _BY_EXTENSION: Mapping[str, str] = MappingProxyType(
     {

@@ -44,7 +44,11 @@ EXAMPLES = [
     (LENGTH, "anthropic", "input length and `max_tokens` exceed context limit: 170636 + 34048 > 200000"),
     (LENGTH, "gemini", "The input token count (1200293) exceeds the maximum number of tokens allowed (1048576)."),
     (LENGTH, "gemini", "The input token count exceeds the maximum number of tokens allowed 1048576."),
-    (LENGTH, "vertexai", "Unable to submit request because the input token count is 1251952 but model only supports up to 1."),
+    (
+        LENGTH,
+        "vertexai",
+        "Unable to submit request because the input token count is 1251952 but model only supports up to 1.",
+    ),
     (LENGTH, "openai", "Your input exceeds the context window of this model."),
     (LENGTH, "vllm", "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."),
     (LENGTH, "vllm", "The decoder prompt (length 44) is longer than the maximum model length of 16."),

@@ -19,6 +19,7 @@ from nulpoint.protocols.bedrock.messages import BedrockConversation
 from nulpoint.protocols.openai.chat import RequestFields, object_of
 
 _MODEL_FIELDS = "additionalModelRequestFields"
+_UNLIMITED = "high"  # the level at which Nova rejects limits (AWS's page of Nova's extended thinking, read 2026-11)
 _DEFAULT_MAX_TOKENS = 4096  # what a thinking budget is measured by if nobody knows how much the model can produce
 
 Request = dict[str, Any]
@@ -80,9 +81,18 @@ def other_reasoning(request: Request, effort: str | None, maker: str, facts: Mod
     if level is None:
         return
     if maker == "amazon":
+        if level == _UNLIMITED:
+            _drop_limits(fields)
         _add_model_fields(request, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": level}})
     else:
         _add_model_fields(request, {"reasoning_effort": level})
+
+
+def _drop_limits(fields: RequestFields) -> None:
+    """Drop what Nova rejects at its highest level: the limit of the output, and sampling."""
+    for name in ("temperature", "top_p", "max_completion_tokens", "max_tokens"):
+        if fields.pop(name) is not None:
+            fields.report_dropped(name)
 
 
 def bind_thinking(request: Request, facts: ModelFacts, conversation: BedrockConversation) -> None:

@@ -69,6 +69,20 @@ def test_reasoning_by_maker(model, effort, expected, dropped):
 
 
 @pytest.mark.parametrize(
+    ("effort", "config", "lost"),
+    [
+        ("medium", {"maxTokens": 9, "temperature": 0.5, "topP": 0.5}, []),
+        ("high", None, ["temperature", "top_p", "max_completion_tokens"]),
+        ("xhigh", None, ["reasoning_effort", "temperature", "top_p", "max_completion_tokens"]),
+    ],
+)
+def test_nova_takes_no_limits_at_its_highest_level(effort, config, lost):
+    members = {"reasoning_effort": effort, "temperature": 0.5, "top_p": 0.5, "max_completion_tokens": 9}
+    request, dropped, _ = sent("us.amazon.nova-2-lite-v1:0", **members)
+    assert (request.get("inferenceConfig"), sorted(dropped)) == (config, sorted(lost))
+
+
+@pytest.mark.parametrize(
     ("model", "choice"),
     [(OLD_CLAUDE, {"tool": {"name": "thing"}}), ("amazon.nova-pro-v1:0", {"tool": {"name": "thing"}}),
      ("mistral.mistral-large-2402-v1:0", {"any": {}})],

@@ -269,7 +269,14 @@ def _image(part: dict[str, Any], path: str) -> Part:
         raise invalid(f"{path}.content.image_url", "must hold a URL")
     detail = inner.get("detail")
     extra = _extra(part, "image_url", inner, {"url"} if detail is None else {"url", "detail"})
-    return Image(with_lower_scheme(url), detail, isinstance(image, str), where="content.image_url", cache=_cache_mark(part), extra=extra)
+    return Image(
+        with_lower_scheme(url),
+        detail,
+        isinstance(image, str),
+        where="content.image_url",
+        cache=_cache_mark(part),
+        extra=extra,
+    )
 
 
 def _file(part: dict[str, Any], path: str) -> Part:
