@@ -41,7 +41,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         "groq": _host(
             reasoning="reasoning",
             accepts={
-                "message": ("reasoning",), "call": _CALL, "part": _TEXT_OR_IMAGE, "tool": _FUNCTION,
+                "message": ("reasoning", "function_call"), "call": _CALL, "part": _TEXT_OR_IMAGE, "tool": _FUNCTION,
             },
             values={"service_tier": {"default": "on_demand", **dict.fromkeys(_NO_TIER)}},
         ),

@@ -264,3 +264,14 @@ def test_whatever_a_client_sends_the_host_gets_json_and_adapting_twice_changes_n
     if name != "deepseek/m":  # a conversation that is told to answer with JSON is told so again
         assert chosen.adapt(once, once).body == once
     msgspec.json.decode(once)
+
+
+@pytest.mark.parametrize("host", ["groq/openai/gpt-oss-120b", "fireworks/m", "cerebras/gpt-oss-120b", "zai/glm-5", "xai/grok-4"])  # fmt: skip
+def test_the_result_of_a_function_keeps_the_function_s_name(host):
+    call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    result = {"role": "function", "name": "f", "content": "4"}
+    got, dropped = sent(adapter(host), messages=[HELLO, call, result], functions=[{"name": "f"}])
+    assert got["messages"][2] == result
+    assert "messages.name" not in dropped
+    if host.startswith("groq"):
+        assert (got["messages"][1], dropped) == (call, [])

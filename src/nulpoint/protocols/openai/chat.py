@@ -294,8 +294,8 @@ _DATA_URL = re.compile(r"data:([\w.+-]++/[\w.+-]++)?(?:;(?!base64,)[\w=.+-]++)*+
 def data_url(url: str, where: str) -> tuple[str, str] | None:
     """Return the media type and base64 text of a data URL, or None for other URLs.
 
-    Where the URL names no type, or only that of any bytes, the data tells it. Raises Failure (400) if it does not, or if
-    the data is not base64.
+    Where the URL names no type, or only that of any bytes, the data tells it. Raises Failure (400) if it does not, or
+    if the data is not base64.
     """
     match = _DATA_URL.fullmatch(url)
     if match:

@@ -85,7 +85,8 @@ class MessageAdapter:
             new["role"] = self._dialect.roles[role]  # type: ignore[index]
         if role == "assistant":
             self._write_reasoning(new, bool(message.get(_PROVIDER_FIELDS)), request)
-        new = self._without_rejected(new, "message", "messages", request)
+        always = "name" if role == "function" else ""  # of the function whose result this is
+        new = self._without_rejected(new, "message", "messages", request, always)
         if isinstance(new.get("tool_calls"), list):
             new["tool_calls"] = [self._call(call, request) for call in new["tool_calls"]]
         if isinstance(new.get("content"), list):
@@ -149,7 +150,7 @@ class MessageAdapter:
             name: value
             for name, value in members.items()
             if (accepted is None or name in accepted or name in _ALWAYS_ACCEPTED[place] or name == always)
-            and name not in refused
+            and (name not in refused or name == always)
         }
         for name in members.keys() - new.keys():
             request.report_value(f"{path}.{name}", members[name])
