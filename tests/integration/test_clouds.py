@@ -235,8 +235,13 @@ def test_vertex_s_embeddings(encoding):
         assert body["parameters"] == {"outputDimensionality": 8, "autoTruncate": False}
         got = await create(model="vertexai/gemini-embedding-001", input="one")
         assert len(got.data[0].embedding) == 768
-        with pytest.raises(openai.BadRequestError, match="one instance"):
-            await create(model="vertexai/gemini-embedding-001", input=["one", "two"])
+        alone = [
+            (await create(model="vertexai/gemini-embedding-001", input=text)).data[0].embedding
+            for text in ("one", "two")
+        ]
+        both = await create(model="vertexai/gemini-embedding-001", input=["one", "two"])
+        assert [vector.embedding for vector in both.data] == alone
+        assert alone[0] != alone[1]
         with pytest.raises(openai.BadRequestError, match="token ids"):
             await create(model="vertexai-text-embedding-005", input=[1, 2])
 

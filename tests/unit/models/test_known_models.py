@@ -142,7 +142,7 @@ def test_gemini_2_5(host, name, off, least, most, refuses_penalties):
         ("gemini", "gemini-embedding-2", "batchEmbedContents"),
         ("gemini", "gemini-embedding-001", "batchEmbedContents"),
         ("vertexai", "gemini-embedding-2", "embedContent"),
-        ("vertexai", "gemini-embedding-001", "predict"),
+        ("vertexai", "gemini-embedding-001", "embedContent"),
         ("vertexai", "text-embedding-005", "predict"),
         ("vertexai", "text-multilingual-embedding-002", "predict"),
     ],
