@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from nulpoint.models.facts import ModelFacts
 from nulpoint.providers.chat_adapter.chat_request import ChatRequest, member_names
-from nulpoint.providers.chat_adapter.messages import MessageAdapter
+from nulpoint.providers.chat_adapter.messages import CACHE_MARK, MessageAdapter
 from nulpoint.providers.chat_adapter.output_format import FORMAT, write_format
 from nulpoint.providers.chat_adapter.parameters import (
     LIMIT,
@@ -46,10 +46,9 @@ class ChatAdapter:
         self._always = bool(spec.dialect.defaults)
         self.is_needed = self._always or bool(self._members) or self._messages.can_change
 
-    @property
-    def reads_messages(self) -> bool:
-        """Whether requests may have to be decoded as a whole."""
-        return self._messages.can_change
+    def reads_messages(self, body: bytes) -> bool:
+        """Return whether a request may have to be decoded as a whole."""
+        return self._messages.may_change(body)
 
     def adapt(self, body: bytes, frame: bytes) -> AdaptedRequest:
         """Return the request as the host gets it. `frame` is the request with `[]` in place of some large values.
@@ -69,6 +68,8 @@ class ChatAdapter:
         """Adapt everything but the messages. Later steps depend on whether the model reasons after the earlier ones."""
         spec, dialect, facts = self._spec, self._spec.dialect, self.facts
         rename_and_drop(request, spec.rename, spec.drop)
+        if not dialect.cache_marks:
+            request.drop(CACHE_MARK)
         write_limit(request, facts)
         write_effort(request, dialect, facts)
         check_tools(request, self._name, dialect, facts)
