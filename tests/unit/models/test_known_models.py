@@ -172,7 +172,7 @@ OPENAI = [
     ("o3-2025-04-16",        LMH,              "medium", "impossible", "always",            200_000, True),
     ("gpt-5.5-pro",          None,             None,     None,         None,                None,    False),
     ("gpt-5.3-codex",        None,             None,     None,         None,                None,    False),
-    ("gpt-7",                XHIGH,            "medium", "impossible", "never",             None,    True),
+    ("gpt-7",                XHIGH,            "medium", "impossible", "always",            None,    True),
 ]  # fmt: skip
 
 
