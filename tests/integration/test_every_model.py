@@ -46,11 +46,11 @@ def endpoint(host):
     return endpoint_of(CATALOG[host], "chat")
 
 
-def problem(host, model, body):
+def problem(host, model, body, *, is_fallback=False):
     """Return the member that the gateway or the host refuses a request for, or else the host's complaint, or None."""
     target = Target.at(endpoint(host).provider, model)
     try:
-        request = prepare(body, read_envelope(body), endpoint(host), target)
+        request = prepare(body, read_envelope(body), endpoint(host), target, is_fallback=is_fallback)
     except Failure as failure:
         return failure.param
     found = find_problem(host, request)
@@ -80,6 +80,14 @@ def test_the_host_accepts_every_request(host, model):
             if found not in {None, *allowed(host, model, name)}:
                 problems[name, stream] = found
     assert problems == {}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_fallback_gets_names_of_tools_that_it_accepts(host):
+    for model in chat_models(host):
+        body = json.dumps(model_request("tool names", model, stream=True)).encode()
+        found = problem(host, model, body, is_fallback=True)
+        assert found in {None, *allowed(host, model, "tool names")} - set(PASSED_ON.values())
 
 
 @pytest.mark.parametrize("model", ["gpt-7", "gpt-6.3-luna", "gpt-7-2027-05-01"])

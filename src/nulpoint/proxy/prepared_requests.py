@@ -29,7 +29,9 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     prepared: UpstreamRequest
 
 
-def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target) -> UpstreamCall:
+def prepare_call(
+    proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target, *, is_fallback: bool = False
+) -> UpstreamCall:
     """Prepare a request for one target.
 
     Raises Failure: 400 if the provider does not support the request, 401 if there is no key for the provider.
@@ -43,7 +45,8 @@ def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target
     if endpoint.model_in_path:
         body, envelope = without_model(body), msgspec.structs.replace(envelope, model=target.model)
     try:
-        prepared = prepare(body, envelope, endpoint, target, proxy_request.translation)
+        limits = proxy_request.translation
+        prepared = prepare(body, envelope, endpoint, target, limits, is_fallback=is_fallback)
     except MALFORMED as error:  # protocols say exactly what is wrong, but one of them may have missed a case
         if not endpoint.decodes_requests(target, body):
             raise
@@ -55,7 +58,7 @@ def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target
 
 
 class PreparedCalls(msgspec.Struct):
-    """The calls of one request. Each is prepared when it is needed.
+    """The calls of one request to its fallback targets. Each is prepared when it is needed.
 
     `ready` has the calls by the name of the target, or the reason why a call is impossible. `thread` is for requests
     that take long to translate.
@@ -88,7 +91,7 @@ class PreparedCalls(msgspec.Struct):
     def _prepare(self, target: Target) -> UpstreamCall | Failure:
         """Return the call, or why it is impossible. This changes nothing, because it may run in a thread."""
         try:
-            return prepare_call(self.proxy_request, self.endpoint(target.provider), target)
+            return prepare_call(self.proxy_request, self.endpoint(target.provider), target, is_fallback=True)
         except Failure as failure:
             return failure
 

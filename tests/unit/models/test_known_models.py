@@ -79,7 +79,6 @@ def test_structured_outputs_of_claude_elsewhere():
         facts = built_in_models().of(host, "claude-opus-5-5")
         assert facts.json_schema
         assert facts.strict_tools
-        assert not facts.schema_recursion
 
 
 # -- Gemini
