@@ -98,7 +98,7 @@ def test_azure_s_errors_keep_what_they_tell():
         assert error["innererror"]["content_filter_result"]["violence"] == {"filtered": True, "severity": "medium"}
         with pytest.raises(openai.NotFoundError, match="deployment") as missing:
             await ask(client, "azure-no-such")
-        assert missing.value.code == "DeploymentNotFound"
+        assert missing.value.code == "model_not_found"
         running.mocks["azure"].set_fault("rate_limit", arg=7)
         with pytest.raises(openai.RateLimitError) as limited:
             await ask(client, "azure-gpt-4o")

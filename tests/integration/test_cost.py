@@ -28,7 +28,7 @@ CALLS_A_CHUNK = 10
 CALLS_A_TRANSLATED_REQUEST = 205
 CALLS_A_TRANSLATED_CHUNK = 16
 CALLS_OF_AN_AWS_EVENT = 17  # its framing has two checksums
-CALLS_OF_A_SIGNATURE = 10  # and of Bedrock's format, beyond Anthropic's
+CALLS_OF_A_SIGNATURE = 25  # and of Bedrock's format, beyond Anthropic's
 CALLS_OF_A_TOKEN = 17  # and of Gemini's format, beyond Anthropic's
 OURS = str(Path(nulpoint.__file__).parent)
 

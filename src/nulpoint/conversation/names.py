@@ -92,6 +92,8 @@ def replace_names(request: ConversationRequest, rules: NameRules) -> tuple[Conve
 
     Nearly all requests have nothing to replace. They are returned unchanged, with None.
     """
+    if not request.tools and request.output_format is None and not _has_calls(request):
+        return request, None
     tools = _replaced_tools(request, rules.tools)
     parameters = _replaced_parameters(request, rules.parameters)
     if not tools and not parameters:
@@ -99,6 +101,14 @@ def replace_names(request: ConversationRequest, rules: NameRules) -> tuple[Conve
     replaced = _Replacer(tools, parameters).request(request)
     restored = {tools.get(tool, tool): _inverted(names) for tool, names in parameters.items()}
     return replaced, ReplacedNames(_inverted(tools), restored)
+
+
+def _has_calls(request: ConversationRequest) -> bool:
+    """Return whether a tool may have been called before."""
+    for message in request.messages:  # noqa: SIM110  # the generator of `any` would cost every request more
+        if message.role in ("assistant", "tool"):
+            return True
+    return False
 
 
 def _inverted(names: Mapping[str, str]) -> dict[str, str]:

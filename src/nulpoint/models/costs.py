@@ -52,6 +52,9 @@ class _Rates(msgspec.Struct, frozen=True):
         return (usage.written - hour) * (self.written or 0) + hour * (self.written_1h or 0)
 
 
+_NOT_LOOKED_UP = _Rates(0, 0, None, None, None, None, None)
+
+
 class Prices:
     """The prices of all models at all providers.
 
@@ -63,27 +66,31 @@ class Prices:
         self._models = models
         self._hosts = hosts
         self._configured = {tuple(name.split("/", 1)): _rates(price) for name, price in configured.items()}
-        self._listed: dict[tuple[str, str, date], _Rates | None] = {}
+        self._found: dict[tuple[str, str, str, date], _Rates | None] = {}
 
     def cost(self, provider: str, response_model: str, requested_model: str, usage: Usage, today: date) -> float | None:
         """Return the cost in dollars: by the model named in the response, or else by the requested model."""
-        rates = self._rates(provider, response_model, today) or self._rates(provider, requested_model, today)
+        rates = self._found.get((provider, response_model, requested_model, today), _NOT_LOOKED_UP)
+        if rates is _NOT_LOOKED_UP:
+            rates = self._look_up(provider, response_model, requested_model, today)
         if rates is None:
             return None
         cost = rates.cost(usage)
         return None if cost is None else cost / PICO
 
+    def _look_up(self, provider: str, response_model: str, requested_model: str, today: date) -> _Rates | None:
+        if len(self._found) >= _MAX_CACHED_MODELS:
+            self._found.clear()
+        rates = self._rates(provider, response_model, today) or self._rates(provider, requested_model, today)
+        self._found[provider, response_model, requested_model, today] = rates
+        return rates
+
     def _rates(self, provider: str, model: str, today: date) -> _Rates | None:
         if (provider, model) in self._configured:
             return self._configured[provider, model]
-        key = (provider, model, today)
-        if key not in self._listed:
-            if len(self._listed) >= _MAX_CACHED_MODELS:
-                self._listed.clear()
-            facts = self._models.of(self._hosts.get(provider, provider), model, provider)
-            price = price_on(today, facts.price, facts.price_changes)
-            self._listed[key] = None if price is None else _rates(price, facts.price_factor)
-        return self._listed[key]
+        facts = self._models.of(self._hosts.get(provider, provider), model, provider)
+        price = price_on(today, facts.price, facts.price_changes)
+        return None if price is None else _rates(price, facts.price_factor)
 
 
 def _rates(price: Price, factor: float = 1.0) -> _Rates | None:

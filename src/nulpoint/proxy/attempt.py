@@ -75,7 +75,9 @@ class UpstreamAttempt(msgspec.Struct):
                 self.proxy_request.client_api_key, planned.lease.credential, self.signer
             )
             body = connection.whole if connection.status == 200 and self.sink.stream is None else None
-            if body is None or len(body) > ALWAYS_SHORT or (call.prepared.translation and self._has_more(body)):
+            translation = call.prepared.translation
+            may_continue = translation is not None and translation.provider.continuation is not None
+            if body is None or len(body) > ALWAYS_SHORT or (may_continue and self._has_more(body)):
                 context.provider_responded()
                 await self._receive(client, connection, body)
             else:  # nearly always, unless the response is a stream
@@ -89,7 +91,8 @@ class UpstreamAttempt(msgspec.Struct):
                 failure = _own_credential_refused(failure, provider)
             raise failure from None
         finally:
-            self._release()
+            if self.connection is not None:
+                self.connection.release()
 
     def _release(self) -> None:
         """Give the connection back, once, because another request may use it from then on."""

@@ -116,7 +116,7 @@ def prepare(
         encoded = endpoint.embeddings.encode(body, model, limits, target.facts)
         codec, method = endpoint.embeddings, encoded.method
         return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=codec, method=method)
-    adapter = endpoint.chat_adapter(target)
+    adapter = endpoint.chat_adapter(target) if endpoint.sends_chat else None
     protocol = endpoint.provider_protocol
     if protocol is None and is_fallback and endpoint.sends_chat and _has_refused_names(body):
         protocol = PROVIDER_PROTOCOLS[spec.wire]

@@ -135,9 +135,11 @@ class _TurnWriter:
                     report_extra(fields, message.extra, message.path, _IGNORED_OF_MESSAGE)
                 self._add_user(_marked(_blocks(message.parts, message, self._facts, fields), message))
             case "assistant":
-                self._place_pending()
+                if self._pending:
+                    self._place_pending()
                 blocks = _assistant_blocks(message, fields, keep_thinking=self._keep_thinking)
-                self._begin_with_user()
+                if not self.turns:
+                    self._begin_with_user()
                 _add_to_turn(self.turns, "assistant", _marked(blocks, message))
             case "tool":
                 self._add_user([_tool_result(message, self._facts, fields)])
@@ -148,8 +150,10 @@ class _TurnWriter:
 
     def finish(self, path: str) -> None:
         """Complete the turns after the last message, which stood at `path` of the client's request."""
-        self._place_pending()
-        self._begin_with_user()
+        if self._pending:
+            self._place_pending()
+        if not self.turns:
+            self._begin_with_user()
         for turn in self.turns:  # tool results must come first in a turn, whatever the client wrote between them
             if turn["role"] == "user" and len(turn["content"]) > 1:
                 turn["content"].sort(key=_is_not_tool_result)
@@ -168,14 +172,12 @@ class _TurnWriter:
             _add_system(self.turns, blocks, self._facts)
 
     def _place_pending(self) -> None:
-        if self._pending:
-            _add_system(self.turns, self._pending, self._facts)
-            self._pending = []
+        _add_system(self.turns, self._pending, self._facts)
+        self._pending = []
 
     def _begin_with_user(self) -> None:
         """Begin with the user, as Anthropic wants, where the client has no message of theirs there."""
-        if not self.turns:
-            self._add_user([{"type": "text", "text": BEGIN}])
+        self._add_user([{"type": "text", "text": BEGIN}])
 
     def _end_with_assistant(self, path: str) -> None:
         """Let the model continue the last message, or ask it to where it cannot."""

@@ -58,17 +58,19 @@ def keeps_thinking(effort: str | None, own_thinking: Any, facts: ModelFacts) -> 
     return not (is_off and facts.binds_reasoning)
 
 
+def thinks_unasked(facts: ModelFacts) -> bool:
+    """Return whether the model thinks if the request does not say how much."""
+    return facts.default_effort not in (None, "none")
+
+
 def choose_thinking(
-    effort: str | None, max_tokens: int, *, forced: bool, may_use_budget: bool, facts: ModelFacts, fields: RequestFields
+    effort: str, max_tokens: int, *, forced: bool, may_use_budget: bool, facts: ModelFacts, fields: RequestFields
 ) -> Thinking:
     """Return how much the model is to think for the client's `reasoning_effort`.
 
     `forced` says whether a tool must be called, and `may_use_budget` whether the conversation allows a budget. A level
     that the model does not accept becomes the nearest one, and is reported as dropped.
     """
-    thinks_unasked = facts.default_effort not in (None, "none")
-    if effort is None:
-        return Thinking(None, None, thinks_unasked)
     if effort == "none":
         return _without_thinking(facts, fields)
     if facts.reasoning == "effort" and (facts.forced_tools_while_thinking or not forced):
@@ -82,7 +84,7 @@ def choose_thinking(
     if facts.reasoning == "budget" and not forced and may_use_budget and budget >= least:
         return Thinking({"type": "enabled", "budget_tokens": budget}, None, True)
     fields.report_dropped("reasoning_effort")
-    return Thinking(None, None, thinks_unasked)
+    return Thinking(None, None, thinks_unasked(facts))
 
 
 def _without_thinking(facts: ModelFacts, fields: RequestFields) -> Thinking:

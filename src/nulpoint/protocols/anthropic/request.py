@@ -19,6 +19,7 @@ from nulpoint.protocols.anthropic.reasoning import (
     keeps_thinking,
     limit_own_effort,
     read_effort,
+    thinks_unasked,
     with_drop_block,
 )
 from nulpoint.protocols.anthropic.schema import object_schema
@@ -79,7 +80,9 @@ def render_message(
         message["stream"] = True
     fields.pop("stream_options")
     strict = StrictSchemas(fields)
-    output_schema = _output_schema(request.output_format, facts, strict)
+    output_schema = None
+    if request.output_format is not None:
+        output_schema = _output_schema(request.output_format, facts, strict)
     emulation = write_tools(message, request, facts, conversation, strict, fields)
     write_search(message, facts, fields)
     thinks = _reasoning(message, effort, facts, conversation, fields)
@@ -93,7 +96,8 @@ def render_message(
     if conversation.system:
         message["system"] = conversation.system
     _anthropic_fields(message, facts, fields)
-    return RenderedMessage(message, fields, emulation, _bind_thinking(message, facts, conversation))
+    headers = _bind_thinking(message, facts, conversation) if facts.binds_reasoning else NO_HEADERS
+    return RenderedMessage(message, fields, emulation, headers)
 
 
 def limited_output(facts: ModelFacts, fields: RequestFields) -> int | None:
@@ -124,7 +128,7 @@ def _anthropic_fields(message: dict[str, Any], facts: ModelFacts, fields: Reques
 def _bind_thinking(message: dict[str, Any], facts: ModelFacts, conversation: AnthropicConversation) -> Headers:
     """Ask the model to leave out earlier thinking that does not fit any more. Returns the header that this needs."""
     thinking = message.get("thinking")
-    if not facts.binds_reasoning or not conversation.has_thinking():
+    if not conversation.has_thinking():
         return NO_HEADERS
     bound = with_drop_block(thinking, facts)
     if bound is None:
@@ -141,6 +145,9 @@ def _reasoning(
     fields: RequestFields,
 ) -> bool:
     """Set how much the model is to think, and return whether it thinks."""
+    own_thinking = fields.get("thinking")
+    if effort is None:
+        return thinks_unasked(facts) if own_thinking is None else is_thinking(own_thinking)
     chosen = choose_thinking(
         effort,
         message["max_tokens"],
@@ -153,19 +160,16 @@ def _reasoning(
         message["thinking"] = chosen.thinking
     if chosen.effort is not None:
         message["output_config"] = {"effort": chosen.effort}
-    own_thinking = fields.get("thinking")
     return chosen.is_on if own_thinking is None else is_thinking(own_thinking)
 
 
 # -- the format of the response ----------------------------------------------------------------------------------------
 
 
-def _output_schema(
-    output_format: OutputFormat | None, facts: ModelFacts, strict: StrictSchemas
-) -> dict[str, Any] | None:
+def _output_schema(output_format: OutputFormat, facts: ModelFacts, strict: StrictSchemas) -> dict[str, Any] | None:
     """Return the schema of the response as it can be enforced, or None if it cannot."""
-    schema = output_format.described_schema() if output_format is not None else None
-    if output_format is None or schema is None or not facts.json_schema:
+    schema = output_format.described_schema()
+    if schema is None or not facts.json_schema:
         return None
     return strict.for_output(schema, output_format.schema_path)
 

@@ -8,7 +8,13 @@ from typing import Any
 
 from nulpoint.models.efforts import nearest_effort
 from nulpoint.models.facts import ModelFacts
-from nulpoint.protocols.anthropic.reasoning import BINDING_BETA, choose_thinking, is_thinking, with_drop_block
+from nulpoint.protocols.anthropic.reasoning import (
+    BINDING_BETA,
+    choose_thinking,
+    is_thinking,
+    thinks_unasked,
+    with_drop_block,
+)
 from nulpoint.protocols.bedrock.messages import BedrockConversation
 from nulpoint.protocols.openai.chat import RequestFields, object_of
 
@@ -29,14 +35,23 @@ def own_thinking_of(fields: RequestFields) -> Any:
 
 
 def claude_reasoning(
-    request: Request, effort: str | None, facts: ModelFacts, conversation: BedrockConversation, fields: RequestFields
+    request: Request,
+    effort: str | None,
+    own_thinking: Any,
+    facts: ModelFacts,
+    conversation: BedrockConversation,
+    fields: RequestFields,
 ) -> bool:
-    """Set how much Claude is to think, and return whether it thinks, which fixes its sampling parameters."""
-    own_thinking = own_thinking_of(fields)
+    """Set how much Claude is to think, and return whether it thinks, which fixes its sampling parameters.
+
+    `own_thinking` is what the client itself says about that, and takes precedence.
+    """
     if own_thinking is not None:
         if effort is not None:
             fields.report_dropped("reasoning_effort")
         return is_thinking(own_thinking)
+    if effort is None:
+        return thinks_unasked(facts)
     limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
     chosen = choose_thinking(
         effort,
@@ -72,7 +87,7 @@ def other_reasoning(request: Request, effort: str | None, maker: str, facts: Mod
 
 def bind_thinking(request: Request, facts: ModelFacts, conversation: BedrockConversation) -> None:
     """Ask Claude to leave out earlier thinking that does not fit the conversation any more."""
-    if not facts.binds_reasoning or "reasoningContent" not in conversation.kinds:
+    if "reasoningContent" not in conversation.kinds:
         return
     model_fields = request.get(_MODEL_FIELDS) or {}
     bound = with_drop_block(model_fields.get("thinking"), facts)

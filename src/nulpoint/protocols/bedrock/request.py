@@ -75,18 +75,21 @@ def render(
     if fields.pop("n", 1) != 1:
         raise invalid("n", "must be 1: Bedrock gives one response per request", "unsupported_value")
     effort = read_effort(fields)
-    kept = keeps_thinking(effort, own_thinking_of(fields), facts)
+    own_thinking = own_thinking_of(fields)
+    kept = keeps_thinking(effort, own_thinking, facts)
     written = write_conversation(conversation.messages, facts, fields, keep_thinking=kept)
     request: Request = {"messages": written.turns}
     fields.pop("stream")
     fields.pop("stream_options")
     emulation = custom_tools_as_functions(conversation.tools)
     strict = StrictSchemas(fields)
-    output_schema = _output_schema(conversation.output_format, facts, strict)
+    output_schema = None
+    if conversation.output_format is not None:
+        output_schema = _output_schema(conversation.output_format, facts, strict)
     _tools(request, facts, conversation, written, strict, fields)
     thinks = False
     if maker == "anthropic":
-        thinks = claude_reasoning(request, effort, facts, written, fields)
+        thinks = claude_reasoning(request, effort, own_thinking, facts, written, fields)
     else:
         other_reasoning(request, effort, maker, facts, fields)
     if conversation.output_format is not None:
@@ -99,7 +102,8 @@ def render(
         request["system"] = written.system
     _provider_fields(request, facts, fields)
     fit_cache_marks(request, maker, fields)
-    bind_thinking(request, facts, written)
+    if facts.binds_reasoning:
+        bind_thinking(request, facts, written)
     return RenderedRequest(write_body(request), fields.dropped, emulation)
 
 
@@ -191,12 +195,10 @@ def _tool(
 # -- the format of the response ----------------------------------------------------------------------------------------
 
 
-def _output_schema(
-    output_format: OutputFormat | None, facts: ModelFacts, strict: StrictSchemas
-) -> dict[str, Any] | None:
+def _output_schema(output_format: OutputFormat, facts: ModelFacts, strict: StrictSchemas) -> dict[str, Any] | None:
     """Return the schema of the response as it can be enforced, or None if it cannot."""
-    schema = output_format.described_schema() if output_format is not None else None
-    if output_format is None or schema is None or not facts.json_schema:
+    schema = output_format.described_schema()
+    if schema is None or not facts.json_schema:
         return None
     return strict.for_output(schema, output_format.schema_path)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from nulpoint.models.facts import ModelFacts
-from nulpoint.providers.chat_adapter.chat_request import ChatRequest, member_names
+from nulpoint.providers.chat_adapter.chat_request import ChatRequest, decode_members
 from nulpoint.providers.chat_adapter.messages import CACHE_MARK, MessageAdapter
 from nulpoint.providers.chat_adapter.output_format import FORMAT, write_format
 from nulpoint.providers.chat_adapter.parameters import (
@@ -44,7 +44,8 @@ class ChatAdapter:
         self._messages = MessageAdapter(spec.dialect, facts)
         self._members = frozenset(_members_that_matter(spec, facts))
         self._always = bool(spec.dialect.defaults)
-        self.is_needed = self._always or bool(self._members) or self._messages.can_change
+        self._reads_messages = self._messages.can_change
+        self.is_needed = self._always or bool(self._members) or self._reads_messages
 
     def reads_messages(self, body: bytes) -> bool:
         """Return whether a request may have to be decoded as a whole."""
@@ -55,8 +56,8 @@ class ChatAdapter:
 
         Raises Failure (400) if the model does not support the request.
         """
-        has_messages = self._messages.may_change(body)
-        if not (has_messages or self._always) and self._members.isdisjoint(member_names(frame)):
+        has_messages = self._reads_messages and self._messages.may_change(body)
+        if not (has_messages or self._always) and self._members.isdisjoint(decode_members(frame)):
             return AdaptedRequest(body, [])
         request = ChatRequest(body)
         self._write(request)

@@ -1,6 +1,5 @@
 """A chat request of which single members can be changed, while all others keep their bytes."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,15 +7,11 @@ import msgspec
 from nulpoint.protocols.openai.chat import NO_EFFECT, RequestFields, has_no_effect
 from nulpoint.protocols.openai.envelope import decode_member
 
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# Returns the top-level members of a JSON object, undecoded.
+decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.encode
 _NULL = b"null"
-
-
-def member_names(text: bytes) -> Mapping[str, msgspec.Raw]:
-    """Return the top-level members of a JSON object, undecoded."""
-    return _decode_members(text)
 
 
 class ChatRequest:
@@ -27,7 +22,7 @@ class ChatRequest:
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-        self._members: dict[str, bytes | msgspec.Raw] = dict(_decode_members(body))
+        self._members: dict[str, bytes | msgspec.Raw] = dict(decode_members(body))
         self._decoded: dict[str, Any] = {}
         self._messages: list[bytes | msgspec.Raw] | None = None
         self._fields = RequestFields({})

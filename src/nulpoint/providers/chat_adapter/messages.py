@@ -66,13 +66,11 @@ class MessageAdapter:
         """Return False if it is clear without decoding the request that no message needs a change."""
         if self._reads_all or (self._signs and _ESCAPED_LETTER in body):
             return True
+        if not self._dialect.cache_marks and _has_mark(body):
+            return True
         if self._dialect.needs_user and _USER_ROLE.search(body) is None:
             return True
-        return self.has_marks(body) or any(sign in body for sign in self._signs)
-
-    def has_marks(self, body: bytes) -> bool:
-        """Return whether a request has cache marks that the host rejects."""
-        return not self._dialect.cache_marks and _QUOTED_MARK in body
+        return bool(self._signs) and any(sign in body for sign in self._signs)
 
     def write(self, request: ChatRequest) -> None:
         """Replace the messages that need a change."""
@@ -172,6 +170,12 @@ class MessageAdapter:
         for name in members.keys() - new.keys():
             request.report_value(f"{path}.{name}", members[name])
         return new
+
+
+def _has_mark(body: bytes) -> bool:
+    """Return whether a request may have cache marks. One character is found much faster than several."""
+    first = body.find(b"_")
+    return first >= 0 and body.find(_QUOTED_MARK, max(0, first - len('"cache'))) >= 0
 
 
 def _without_extensions(signs: Iterator[bytes]) -> tuple[bytes, ...]:
