@@ -124,12 +124,12 @@ class ProviderEndpoint:
             adapter = self._adapters[target.model] = ChatAdapter(self.provider.spec, target.model, target.facts)
         return adapter if adapter.is_needed else None
 
-    def decodes_requests(self, target: Target) -> bool:
-        """Return whether requests are decoded as a whole, so that preparing a long one may take long."""
+    def decodes_requests(self, target: Target, body: bytes) -> bool:
+        """Return whether a request is decoded as a whole, so that preparing it may take long if it is long."""
         if self.translates:
             return True
         adapter = self.chat_adapter(target)
-        return adapter is not None and adapter.reads_messages
+        return adapter is not None and adapter.reads_messages(body)
 
     def attribution_headers(self, model: str) -> bytes:
         """Return the headers that name provider and model, and cache them."""
