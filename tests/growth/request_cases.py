@@ -537,7 +537,7 @@ def _embeddings() -> Iterator[Case]:
     for wire, codec in EMBEDDINGS.items():
         model = EMBEDDING_MODELS[wire]
         for name, (build, largest) in INPUTS.items():
-            few = wire == "bedrock" and name != "a long input"  # it takes 96 texts
+            few = wire in ("bedrock", "gemini") and name != "a long input"  # they take 96 and 100 texts
             read = lambda body, codec=codec, model=model: codec.encode(body, model)  # noqa: E731
             yield Case(f"{wire} embeddings: {name}", body_of(build, read), 96 if few else largest)
     for name, (build, largest) in BATCHES.items():

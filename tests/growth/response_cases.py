@@ -110,7 +110,7 @@ ANSWERS: dict[str, dict[str, Shape]] = {
         "many citations": (
             lambda size: anthropic([{"type": "text", "text": "x", "citations": [{"url": "https://example.com"}] * size}]), 20_000
         ),
-        "unknown members": (lambda size: anthropic([], **distinct(size)), 20_000),
+        "unknown members": (lambda size: anthropic([{"type": "text", "text": "x"}], **distinct(size)), 20_000),
         "much usage": (lambda size: anthropic([{"type": "text", "text": "x"}], usage=distinct(size)), 20_000),
     },
     "gemini": {
@@ -136,7 +136,7 @@ ANSWERS: dict[str, dict[str, Shape]] = {
         "many citations": (
             lambda size: bedrock([{"citationsContent": {"content": [{"text": "x"}], "citations": [{"location": {"web": {"url": "https://example.com"}}}]}}] * size), 10_000
         ),
-        "unknown members": (lambda size: bedrock([]) | distinct(size), 20_000),
+        "unknown members": (lambda size: bedrock([{"text": "x"}]) | distinct(size), 20_000),
     },
     "mistral": {
         "many choices": (lambda size: openai({"content": "x"}, size), 5_000),

@@ -162,3 +162,26 @@ def test_an_error_in_place_of_a_further_part_is_the_error_of_the_response():
 
     assert len(talk([whole(THREE[1]), refusal], complete)) == 2
     assert len(talk([streamed(THREE[1]), refusal], stream)) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
+@pytest.mark.parametrize("provider", ["gemini", "vertexai"])
+def test_the_mocks_accept_the_request_for_the_second_part(provider, stream):
+    """Vertex AI accepts a token only in the version v1beta1 of its API."""
+
+    async def text(client, words):
+        asked = {"model": f"{provider}/{MODEL}", "messages": [{"role": "user", "content": words}]}
+        if not stream:
+            return (await client.chat.completions.create(**asked)).choices[0].message.content
+        chunks = [chunk async for chunk in await client.chat.completions.create(**asked, stream=True)]
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+    async def main():
+        async with gateway(names=(provider,)) as running:
+            async with openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0) as client:
+                assert await text(client, "tell it in two parts") == await text(client, "hi")
+            if provider == "vertexai":
+                versions = {path.split("/")[1]: count for path, count in running.mocks[provider].by_path.items()}
+                assert versions == {"v1": 2, "v1beta1": 1}
+
+    run(main())

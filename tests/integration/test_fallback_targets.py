@@ -70,3 +70,23 @@ def test_what_openai_cannot_express_goes_to_the_next_one():
     with_effort = {"tools": TOOLS, "reasoning_effort": "low"}
     assert answered_by(["anthropic"], model="claude-sonnet-5", **with_effort)[0] == "gemini/gemini-3.8-flash"
     assert answered_by(["anthropic"], model="claude-opus-5", **with_effort)[0] == "openai/gpt-5.2"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_gets_other_names_of_tools_only_where_the_request_is_moved(stream):
+    named = [{"type": "function", "function": {**TOOLS[0]["function"], "name": name}} for name in ("a.b", "x" * 70)]
+    members = {"tools": named, "tool_choice": "required", "stream": stream}
+
+    async def main():
+        async with gateway(names=NAMES) as running:
+            running.mocks["anthropic"].set_fault("status", arg=503)
+            caller = await Caller.connect(running.port)
+            request = {"model": "claude-sonnet-5", "messages": HELLO, **members}
+            caller.send(post(json.dumps(request).encode(), "/v1/chat/completions"))
+            status, headers, body = await caller.answer()
+            return status, headers["x-nulpoint-provider"], body, b64decode(running.mocks["openai"].last["body"])
+
+    status, provider, body, sent = run(main())
+    assert (status, provider) == (200, "openai")
+    assert b'"name":"a.b"' in body
+    assert b'"a.b"' not in sent

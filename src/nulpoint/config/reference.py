@@ -24,7 +24,7 @@ from nulpoint.providers.dialects import OPENAI
 from nulpoint.providers.model_names import PREFIX_EXPANSIONS, PROVIDER_BY_PREFIX
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import ProviderSpec
-from nulpoint.providers.wire_formats import STREAM
+from nulpoint.providers.wire_formats import CALLS
 
 _ROOT = Path(__file__).parents[3]
 _GENERATED = "<!-- Generated from the code by `make docs`; do not edit. -->"
@@ -258,7 +258,7 @@ def schema() -> str:
     row["properties"]["operations"]["items"] = {"enum": list(OPERATIONS)}
     row["properties"]["rename_response"]["propertyNames"] = {"enum": list(OPERATIONS)}
     for record in (row, components["Variant"]):
-        record["properties"]["paths"]["propertyNames"] = {"enum": [*OPERATIONS, STREAM]}
+        record["properties"]["paths"]["propertyNames"] = {"enum": [*CALLS]}
     properties["providers"] = {"type": "array", "items": row}
     properties["aliases"] = {"type": "object", "additionalProperties": _TARGET}
     chains = {"type": "object", "additionalProperties": _CHAIN}

@@ -52,7 +52,6 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         server_tools: the tools that the host itself runs.
         server_tools_with_functions: whether these may stand beside function tools.
         call_signatures: whether calls must come back with the signatures that the model gave them.
-        call_ids: whether calls and their results have ids.
         media_in_results: whether results of tools can hold media.
     Messages and sampling:
         refused: the parameters that it rejects or ignores.
@@ -65,7 +64,6 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Output formats:
         json_object, json_schema: the kinds of `response_format` that it accepts.
         json_with_tools, json_with_stream, json_while_thinking: whether they can be combined with these.
-        schema_recursion: whether schemas may refer to themselves.
     Embeddings:
         embeddings_method: the method of the API that makes embeddings, where models of one host differ.
         embeddings_task_in_text: whether the task of the vectors is written into the text, and not into a member.
@@ -100,7 +98,6 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     server_tools: tuple[str, ...] = ()
     server_tools_with_functions: bool = True
     call_signatures: bool = False
-    call_ids: bool = True
     media_in_results: bool = True
     refused: tuple[str, ...] = ()
     refused_while_thinking: tuple[str, ...] = ()
@@ -114,7 +111,6 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     json_with_tools: bool = True
     json_with_stream: bool = True
     json_while_thinking: bool = True
-    schema_recursion: bool = True
     embeddings_method: str | None = None
     embeddings_task_in_text: bool = False
 

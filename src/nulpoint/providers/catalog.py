@@ -11,7 +11,9 @@ from types import MappingProxyType
 from nulpoint.providers.dialects import DIALECTS, OPENAI
 from nulpoint.providers.spec import ProviderSpec, Variant
 
-_VERTEX = "/v1/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
+_VERTEX_PUBLISHERS = "/projects/{VERTEX_PROJECT}/locations/{VERTEX_LOCATION}/publishers"
+_VERTEX = "/v1" + _VERTEX_PUBLISHERS
+_VERTEX_BETA = "/v1beta1" + _VERTEX_PUBLISHERS
 _VERTEX_PLACES = tuple(
     Variant(variable="VERTEX_LOCATION", value=location, base_url=f"https://{host}")
     for location, host in (
@@ -301,6 +303,8 @@ _ROWS = (
         paths={
             "chat": _VERTEX + "/google/models/{model}:generateContent",
             "stream": _VERTEX + "/google/models/{model}:streamGenerateContent?alt=sse",
+            "continued": _VERTEX_BETA + "/google/models/{model}:generateContent",
+            "continued_stream": _VERTEX_BETA + "/google/models/{model}:streamGenerateContent?alt=sse",
             "embeddings": _VERTEX + "/google/models/{model}:{method}",
         },
         variables={"VERTEX_PROJECT": None, "VERTEX_LOCATION": "us-central1"},

@@ -44,6 +44,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         lists: parameters that the host accepts only as lists; a single value becomes a list.
         defaults: parameters that are sent unless the client gives them.
         text_content: whether content that is only text is sent as one text (`joined`) or as the client sent it.
+        cache_marks: whether `cache_control`, which is Anthropic's, may be in the request, its messages and tools. If
+            not, it is left out.
+        needs_user: whether one of the messages must be the user's. If none is, one is added.
         custom_tools: whether tools may be of the type `custom`.
         allowed_tools: whether `tool_choice` may be of the type `allowed_tools`. If not, the other tools are left out.
     """
@@ -59,6 +62,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     lists: tuple[str, ...] = ()
     defaults: Mapping[str, str | bool | int] = {}
     text_content: Literal["joined", "as_sent"] = "as_sent"
+    cache_marks: bool = True
+    needs_user: bool = False
     custom_tools: bool = True
     allowed_tools: bool = True
 

@@ -11,8 +11,9 @@ import msgspec
 
 from nulpoint.providers.dialect import EXTRA_FIELDS, Dialect
 
-# OpenAI and Azure ignore what they do not know in messages, so that these need not be searched.
-OPENAI = Dialect(extras=EXTRA_FIELDS)
+# OpenAI and Azure ignore what they do not know in messages, so that these need not be searched, except for
+# `cache_control`, which they reject.
+OPENAI = Dialect(extras=EXTRA_FIELDS, cache_marks=False)
 # Of no other host it is known that it has the role `developer`, and chat templates often reject it; all have `system`.
 # Nor is it known of another host that it has custom tools or the choice `allowed_tools`.
 _HOST = Dialect(roles={"developer": "system"}, extras=(), custom_tools=False, allowed_tools=False)
@@ -71,11 +72,13 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         "nebius": _HOST,
         "novita": _HOST,
         "bytedance": _host(reasoning="reasoning_content", thinking_switch="thinking"),
-        # docs.z.ai/guides/capabilities/thinking-mode. That `name` and `strict` are rejected is from AgentScope.
+        # docs.z.ai/guides/capabilities/thinking-mode. That `name` and `strict` are rejected is from AgentScope,
+        # and that a message of the user is needed from continuedev/continue#13261.
         "zai": _host(
             reasoning="reasoning_content",
             thinking_switch="thinking",
             rejects={"message": ("name",), "tool": ("strict",)},
+            needs_user=True,
         ),
         "canopywave": _HOST,
         "inference": _HOST,

@@ -100,7 +100,7 @@ class UpstreamAttempt(msgspec.Struct):
         if connection is not None:
             connection.release()
 
-    def _request_head(self, body: bytes) -> bytes:
+    def _request_head(self, body: bytes, *, continued: bool = False) -> bytes:
         proxy_request, planned, call = self.proxy_request, self.planned, self.call
         return call.endpoint.request_head(
             body,
@@ -117,6 +117,7 @@ class UpstreamAttempt(msgspec.Struct):
             proxy_request.stream,
             self.signer,
             call.prepared.method,
+            continued=continued,
         )
 
     async def _retry_with_renewed_token(
@@ -157,8 +158,8 @@ class UpstreamAttempt(msgspec.Struct):
         """Request a further part of the response. If it is committed, the deadline of the request has been lifted."""
         self._release()
         deadline = NEVER if committed else self.proxy_request.deadline
-        endpoint = self.call.endpoint
-        connection = await client.send(endpoint.pool, self._request_head(body), self.planned.timeout, deadline, body)
+        endpoint, head = self.call.endpoint, self._request_head(body, continued=True)
+        connection = await client.send(endpoint.pool, head, self.planned.timeout, deadline, body)
         self.connection = connection
         if connection.status != 200:
             raise await self._provider_failure(connection)

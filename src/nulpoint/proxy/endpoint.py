@@ -62,7 +62,7 @@ class ProviderEndpoint:
         self._base = urlsplit(provider.base_url).path.rstrip("/")
         self._host = _host(origin)
         self._paths = Paths(spec.wire, provider.paths, spec.operation_for(operation))
-        self._heads: dict[tuple[str, bool, str], RequestHead] = {}
+        self._heads: dict[tuple[str, bool, str, bool], RequestHead] = {}
         self.attribution_by_model: dict[str, bytes] = {}  # headers that name provider and model, by model
         self._fixed = self._encode(self._paths.whole) if self._paths.fixed else None
         secrets = [credential.reveal() for credential in provider.credentials]
@@ -89,12 +89,16 @@ class ProviderEndpoint:
         stream: bool,
         signer: Signer | None = None,
         method: str = "",
+        *,
+        continued: bool = False,
     ) -> bytes:
         """Return the head of a request with this body, ready to be sent. `method` is the method of the API in the path.
 
+        `continued` says that the request is for a further part of a response.
+
         It has the client's key, or else the headers of `signer`, or else the configured key at position `credential`.
         """
-        head = self._fixed or self._head_for(model, stream, method)
+        head = self._fixed or self._head_for(model, stream, method, continued=continued)
         if client_api_key:
             credentials = self._credential_headers(client_api_key)
         elif signer is not None:
@@ -120,12 +124,12 @@ class ProviderEndpoint:
             adapter = self._adapters[target.model] = ChatAdapter(self.provider.spec, target.model, target.facts)
         return adapter if adapter.is_needed else None
 
-    def decodes_requests(self, target: Target) -> bool:
-        """Return whether requests are decoded as a whole, so that preparing a long one may take long."""
+    def decodes_requests(self, target: Target, body: bytes) -> bool:
+        """Return whether a request is decoded as a whole, so that preparing it may take long if it is long."""
         if self.translates:
             return True
         adapter = self.chat_adapter(target)
-        return adapter is not None and adapter.reads_messages
+        return adapter is not None and adapter.reads_messages(body)
 
     def attribution_headers(self, model: str) -> bytes:
         """Return the headers that name provider and model, and cache them."""
@@ -134,14 +138,14 @@ class ProviderEndpoint:
         headers = self.attribution_by_model[model] = provider_headers(self.label, model)
         return headers
 
-    def _head_for(self, model: str, stream: bool, method: str) -> RequestHead:
+    def _head_for(self, model: str, stream: bool, method: str, *, continued: bool) -> RequestHead:
         """Return the head for a path that has the model in it, or that is another one for streams."""
-        head = self._heads.get((model, stream, method))
+        head = self._heads.get((model, stream, method, continued))
         if head is None:
-            head = self._encode(self._paths.of(model, stream, method))
+            head = self._encode(self._paths.of(model, stream, method, continued=continued))
             if len(self._heads) >= _MAX_MODELS:
                 self._heads.clear()
-            self._heads[model, stream, method] = head
+            self._heads[model, stream, method, continued] = head
         return head
 
     def _encode(self, path: str) -> RequestHead:

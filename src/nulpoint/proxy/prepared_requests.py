@@ -29,23 +29,26 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     prepared: UpstreamRequest
 
 
-def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target) -> UpstreamCall:
+def prepare_call(
+    proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target, *, is_fallback: bool = False
+) -> UpstreamCall:
     """Prepare a request for one target.
 
     Raises Failure: 400 if the provider does not support the request, 401 if there is no key for the provider.
     """
     if endpoint.requires_client_key and not proxy_request.client_api_key:
         raise endpoint.missing_client_key()
-    max_nodes = proxy_request.translation.json_nodes
-    if len(proxy_request.body) > max_nodes and endpoint.decodes_requests(target):  # a shorter body cannot have more
-        check_node_count(proxy_request.body, max_nodes)
     body, envelope = proxy_request.body, proxy_request.envelope
+    max_nodes = proxy_request.translation.json_nodes
+    if len(body) > max_nodes and endpoint.decodes_requests(target, body):  # a shorter body cannot have more
+        check_node_count(body, max_nodes)
     if endpoint.model_in_path:
         body, envelope = without_model(body), msgspec.structs.replace(envelope, model=target.model)
     try:
-        prepared = prepare(body, envelope, endpoint, target, proxy_request.translation)
+        limits = proxy_request.translation
+        prepared = prepare(body, envelope, endpoint, target, limits, is_fallback=is_fallback)
     except MALFORMED as error:  # protocols say exactly what is wrong, but one of them may have missed a case
-        if not endpoint.decodes_requests(target):
+        if not endpoint.decodes_requests(target, body):
             raise
         logger.error("a request could not be translated for %s by a bug in nulpoint", endpoint.name, exc_info=error)
         raise _unreadable(endpoint.name) from None
@@ -55,7 +58,7 @@ def prepare_call(proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target
 
 
 class PreparedCalls(msgspec.Struct):
-    """The calls of one request. Each is prepared when it is needed.
+    """The calls of one request to its fallback targets. Each is prepared when it is needed.
 
     `ready` has the calls by the name of the target, or the reason why a call is impossible. `thread` is for requests
     that take long to translate.
@@ -77,17 +80,18 @@ class PreparedCalls(msgspec.Struct):
 
     async def make_ready(self, targets: Sequence[Target]) -> None:
         """Translate a long request for all targets in the thread, so that `prepare_for` does not take long."""
-        if not takes_long(self.proxy_request.body):
+        body = self.proxy_request.body
+        if not takes_long(body):
             return
         for target in targets:
             endpoint = self.endpoint(target.provider)
-            if endpoint.decodes_requests(target) and target.name not in self.ready and self._may_fit(target):
+            if endpoint.decodes_requests(target, body) and target.name not in self.ready and self._may_fit(target):
                 self.ready[target.name] = await self.thread.run(partial(self._prepare, target))
 
     def _prepare(self, target: Target) -> UpstreamCall | Failure:
         """Return the call, or why it is impossible. This changes nothing, because it may run in a thread."""
         try:
-            return prepare_call(self.proxy_request, self.endpoint(target.provider), target)
+            return prepare_call(self.proxy_request, self.endpoint(target.provider), target, is_fallback=True)
         except Failure as failure:
             return failure
 

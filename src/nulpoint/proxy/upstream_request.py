@@ -9,7 +9,7 @@ from nulpoint.protocols.limits import DEFAULT_LIMITS, TranslationLimits
 from nulpoint.protocols.openai.envelope import Envelope, asks_for_usage
 from nulpoint.protocols.openai.stream_options import usage_option
 from nulpoint.protocols.provider_protocol import ProviderProtocol, ResponseSource
-from nulpoint.protocols.registry import EmbeddingsCodec
+from nulpoint.protocols.registry import PROVIDER_PROTOCOLS, EmbeddingsCodec
 from nulpoint.protocols.stream_transformer import StreamTransformer
 from nulpoint.protocols.translation import TranslatedResponse, Translation, translate
 from nulpoint.providers.chat_adapter.adapter import ChatAdapter
@@ -82,28 +82,62 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
         return ResponseSource(self.model, response_id)
 
 
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Tool(msgspec.Struct):
+    function: _Named | None = None
+
+
+class _Tools(msgspec.Struct):
+    tools: list[_Tool] | None = None
+
+
+_read_tools = msgspec.json.Decoder(_Tools).decode
+
+
 def prepare(
     body: bytes,
     envelope: Envelope,
     endpoint: ProviderEndpoint,
     target: Target,
     limits: TranslationLimits = DEFAULT_LIMITS,
+    *,
+    is_fallback: bool = False,
 ) -> UpstreamRequest:
-    """Make the request for a target. Raises Failure (400) if the provider does not support it."""
+    """Make the request for a target. Raises Failure (400) if the provider does not support it.
+
+    The names of tools are passed on to a host with OpenAI's format, which the client has chosen. If the target is a
+    fallback, names that OpenAI does not accept are replaced, and restored in the response.
+    """
     client_format, spec, model = endpoint.operation.client_protocol.conversations, endpoint.provider.spec, target.model
     if endpoint.embeddings is not None:
         encoded = endpoint.embeddings.encode(body, model, limits, target.facts)
         codec, method = endpoint.embeddings, encoded.method
         return UpstreamRequest(encoded.body, encoded.dropped, model, embeddings=codec, method=method)
     adapter = endpoint.chat_adapter(target) if endpoint.sends_chat else None
-    if client_format is not None and endpoint.provider_protocol is not None:
-        return _translate(body, envelope, client_format, endpoint.provider_protocol, adapter, target, limits)
+    protocol = endpoint.provider_protocol
+    if protocol is None and is_fallback and endpoint.sends_chat and _has_refused_names(body):
+        protocol = PROVIDER_PROTOCOLS[spec.wire]
+    if client_format is not None and protocol is not None:
+        return _translate(body, envelope, client_format, protocol, adapter, target, limits)
     dropped: list[str] = []
     if adapter is not None:
         body, dropped = adapter.adapt(body, envelope.frame)
     elif spec.rename or spec.drop:
         body, dropped = json_edit.rewrite(body, spec.rename, spec.drop)
     return _pass_on(body, dropped, envelope, client_format, spec, model)
+
+
+def _has_refused_names(body: bytes) -> bool:
+    """Return whether a chat request has tools with names that OpenAI does not accept."""
+    try:
+        tools = _read_tools(body).tools
+    except msgspec.DecodeError:
+        return False  # the host says what is wrong
+    rule = PROVIDER_PROTOCOLS["openai"].names.tools
+    return rule is not None and any(tool.function and not rule.accepts(tool.function.name) for tool in tools or ())
 
 
 def _pass_on(

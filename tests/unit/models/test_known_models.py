@@ -79,7 +79,6 @@ def test_structured_outputs_of_claude_elsewhere():
         facts = built_in_models().of(host, "claude-opus-5-5")
         assert facts.json_schema
         assert facts.strict_tools
-        assert not facts.schema_recursion
 
 
 # -- Gemini
@@ -142,7 +141,7 @@ def test_gemini_2_5(host, name, off, least, most, refuses_penalties):
         ("gemini", "gemini-embedding-2", "batchEmbedContents"),
         ("gemini", "gemini-embedding-001", "batchEmbedContents"),
         ("vertexai", "gemini-embedding-2", "embedContent"),
-        ("vertexai", "gemini-embedding-001", "predict"),
+        ("vertexai", "gemini-embedding-001", "embedContent"),
         ("vertexai", "text-embedding-005", "predict"),
         ("vertexai", "text-multilingual-embedding-002", "predict"),
     ],
@@ -172,7 +171,7 @@ OPENAI = [
     ("o3-2025-04-16",        LMH,              "medium", "impossible", "always",            200_000, True),
     ("gpt-5.5-pro",          None,             None,     None,         None,                None,    False),
     ("gpt-5.3-codex",        None,             None,     None,         None,                None,    False),
-    ("gpt-7",                XHIGH,            "medium", "impossible", "never",             None,    True),
+    ("gpt-7",                XHIGH,            "medium", "impossible", "always",            None,    True),
 ]  # fmt: skip
 
 

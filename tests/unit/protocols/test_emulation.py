@@ -1,18 +1,20 @@
 """Tests that emulated features are restored in the response, complete or streamed, at any split of the stream."""
 
 import json
+from datetime import date
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from nulpoint.mock.settings import MockSettings
 from support.chat_codec import CODECS
 from support.event_loop import run
 from support.request_table import CUSTOM, FORMAT, HI, TOOL
 from support.running_gateway import gateway
 
-OLD = "claude-3-5-haiku-latest"
-MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest"}
+OLD, WHILE_OLD_LIVED = "claude-3-5-haiku-latest", date(2026, 1, 31)
+MODELS = {"anthropic": "claude-haiku-4-5", "gemini": "gemini-2.5-flash", "mistral": "mistral-large-latest"}
 
 
 def anthropic_response(*calls):
@@ -130,7 +132,7 @@ def test_the_official_sdk_end_to_end(provider):
     model = MODELS[provider]
 
     async def main():
-        async with gateway(names=(provider,)) as running:
+        async with gateway(names=(provider,), mock=MockSettings(today=WHILE_OLD_LIVED)) as running:
             client = openai.AsyncOpenAI(base_url=running.url, api_key="any", max_retries=0)
             await custom(client)
             await legacy(client)

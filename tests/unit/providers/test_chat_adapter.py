@@ -69,7 +69,7 @@ def test_an_ordinary_conversation_keeps_its_bytes(name):
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "unknown", "ft:gpt-4o:x"])
 def test_openai_needs_no_adapter_where_nothing_is_known_to_be_rejected(model):
-    assert not adapter(f"openai/{model}")._messages.can_change
+    assert not adapter(f"openai/{model}").reads_messages(b'{"messages":[{"role":"user","content":"\\u00e9"}]}')
     assert sent(adapter(f"openai/{model}"), max_tokens=5, temperature=0, tools=[TOOL])[1] == []
 
 
@@ -275,3 +275,45 @@ def test_the_result_of_a_function_keeps_the_function_s_name(host):
     assert "messages.name" not in dropped
     if host.startswith("groq"):
         assert (got["messages"][1], dropped) == (call, [])
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+TEXT = {"type": "text", "text": "hi"}
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "gpt-5.4", "unknown"])
+@pytest.mark.parametrize(
+    ("members", "dropped"),
+    [
+        ({"messages": [{**HELLO, **MARK}]}, "messages.cache_control"),
+        ({"messages": [{"role": "user", "content": [{**TEXT, **MARK}]}]}, "messages.content.cache_control"),
+        ({"tools": [{**LOOSE_TOOL, **MARK}]}, "tools.cache_control"),
+        ({"tools": [{"type": "function", "function": {**FUNCTION, **MARK}}]}, "tools.function.cache_control"),
+        (MARK, "cache_control"),
+    ],
+)
+def test_openai_gets_no_cache_marks(model, members, dropped):
+    got, names = sent(adapter(f"openai/{model}"), **members)
+    assert "cache_control" not in json.dumps(got)
+    assert names == [dropped]
+
+
+@pytest.mark.parametrize(
+    ("messages", "added"),
+    [
+        ([{"role": "system", "content": "s"}], [{"role": "user", "content": "Begin."}]),
+        ([{"role": "developer", "content": "s"}, {"role": "assistant", "content": "a"}], [{"role": "user", "content": "Begin."}]),
+        ([{"role": "system", "content": "s"}, HELLO], []),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_a_host_that_needs_the_user_gets_a_message(messages, added):
+    got, dropped = sent(adapter("zai/glm-5.3"), messages=messages)
+    assert [message["role"] for message in got["messages"][len(messages) :]] == ["user"] * len(added)
+    assert got["messages"][len(messages) :] == added
+    assert dropped == []
+
+
+def test_a_pretty_printed_message_of_the_user_is_found():
+    body = json.dumps({"model": "m", "user": "u", "messages": [HELLO]}, indent=2).encode()
+    assert adapter("zai/glm-5.3").adapt(body, body).body is body

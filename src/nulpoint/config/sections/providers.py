@@ -25,7 +25,7 @@ from nulpoint.providers.catalog import CATALOG
 from nulpoint.providers.dialect import PLAIN, Dialect
 from nulpoint.providers.operations import OPERATIONS
 from nulpoint.providers.spec import Provider, ProviderSpec, Secret
-from nulpoint.providers.wire_formats import STREAM
+from nulpoint.providers.wire_formats import CALLS
 
 FILE = "config.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -169,7 +169,7 @@ def _operation_problems(location: str, row: ProviderSpec) -> Problems:
     return [
         Problem(f"{location}.{field}", f"= {name!r}", f"is not one of {', '.join(known)}{_suggestion(name, known)}")
         for field, name in named
-        if name not in (known := (*OPERATIONS, STREAM) if field == "paths" else tuple(OPERATIONS))
+        if name not in (known := CALLS if field == "paths" else tuple(OPERATIONS))
     ]
 
 

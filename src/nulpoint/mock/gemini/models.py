@@ -133,6 +133,7 @@ TABLE: tuple[GeminiModel, ...] = (
         budget=(128, 32_768),
         served_by={"2026-12-01": "gemini-3.8-flash"},
     ),
+    replace(_TWO_FIVE, names=("gemini-2.5-computer-use*",), source=_ENDS, budget=(128, 32_768), zero_budget=True, retires={"gemini": "2026-07-28"}),
     replace(_TWO_FIVE, names=("gemini-2.5-flash-lite*",), source=_THINKING, budget=(512, 24_576), zero_budget=True),
     replace(
         _TWO_FIVE,
@@ -144,7 +145,7 @@ TABLE: tuple[GeminiModel, ...] = (
     ),
     replace(_TWO, names=("gemini-2.0-*",), source=_ENDS, retires={"gemini": "2026-06-01", "vertexai": "2026-06-01"}),
     replace(_TWO, names=("gemini-1.*", "gemini-pro*"), source=_ENDS, retires={"gemini": "2025-09-29", "vertexai": "2025-09-24"}),
-    replace(_THREE, names=("gemma-4-*",), source="gemma", levels=("MINIMAL", "HIGH"), budget=None, signs_calls=False, needs_response_ids=False),
+    replace(_TWO, names=("gemma-4-*",), source="gemma", levels=("MINIMAL", "HIGH")),
     replace(_TWO, names=("gemma-*", "learnlm-*"), source="gemma"),
     replace(
         _EMBEDDING,

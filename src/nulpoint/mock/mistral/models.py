@@ -42,7 +42,7 @@ TABLE: tuple[MistralModel, ...] = (
     MistralModel(names=("mistral-large-4*",), source=_REASONING, reasons=True, efforts=("none", "high"), thinks_unasked=True),
     MistralModel(names=("mistral-medium-3-5",), source=_ENDS, reasons=True, efforts=("none", "high"), retires={"mistral": "2027-04-30"}),
     MistralModel(
-        names=("mistral-medium", "mistral-medium-latest", "mistral-medium-3.5", "mistral-medium-2604", "mistral-vibe-cli-*"),
+        names=("mistral-medium", "mistral-medium-latest", "mistral-medium-3", "mistral-medium-3.5", "mistral-medium-2604", "mistral-vibe-cli-*"),
         source=_REASONING,
         reasons=True,
         efforts=("none", "high"),

@@ -277,7 +277,8 @@ def _xai(body: dict[str, Any], host: Host) -> _Problems:
             yield HostRejection(f"Argument not supported on this model: {name}")
     if effort is not None and model.startswith("grok-4.20"):
         yield HostRejection(f"Model {model} does not support parameter reasoningEffort.")
-    levels = ("low", "medium", "high", "xhigh", *(("none",) if model.startswith("grok-4.3") else ()))
+    is_4_3 = model == "grok-4" or model.startswith("grok-4.3")  # `grok-4` is a rolling name
+    levels = ("low", "medium", "high", "xhigh", *(("none",) if is_4_3 else ()))
     if effort is not None and effort not in levels:
         yield HostRejection(f"Invalid reasoning effort: {effort}")
 

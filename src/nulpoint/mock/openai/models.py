@@ -17,6 +17,10 @@ _FROM_GPT_5 = (
     "max_tokens", "stop", "presence_penalty", "frequency_penalty", "logit_bias", "prediction", "modalities", "audio",
     "web_search_options",
 )  # fmt: skip
+_UNLIKE_SEARCH = (
+    "temperature", "top_p", "n", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs",
+    "top_logprobs", "prediction", "modalities", "audio",
+)  # fmt: skip
 _WHILE_REASONING = ("top_p", "logprobs", "top_logprobs")
 _UP_TO_XHIGH = ("low", "medium", "high", "xhigh")
 
@@ -86,6 +90,8 @@ TABLE: tuple[OpenAiModel, ...] = (
     replace(_FROM_5_4, names=("gpt-5.4-nano",), source=_ENDS, default_effort="none", retires=_until("2027-04-01")),
     replace(_FROM_5_4, names=("gpt-5.4", "gpt-5.4-mini"), source=_MODELS, default_effort="none"),
     replace(_GPT_5, names=("gpt-5.3-chat-latest", "gpt-5.2-chat-latest"), source=_ENDS, retires=_until("2026-08-10")),
+    replace(_GPT_5, names=("chat-latest", "gpt-chat-latest", "gpt-5-chat"), source=_MODELS, efforts=("medium",)),
+    replace(_CLASSIC, names=("gpt-5-search-api",), source=_MODELS, refused=_UNLIKE_SEARCH),
     replace(_GPT_5, names=("gpt-5.2",), source=_MODELS, efforts=("none", *_UP_TO_XHIGH), default_effort="none"),
     replace(_GPT_5, names=("gpt-5-chat-latest", "gpt-5.1-chat-latest"), source=_ENDS, retires=_until("2026-07-23")),
     replace(_GPT_5, names=("gpt-5.1",), source=_ENDS, efforts=("none", "low", "medium", "high"), default_effort="none", retires=_until("2027-04-01")),

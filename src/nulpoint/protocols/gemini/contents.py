@@ -135,7 +135,8 @@ class _ContentsWriter:
             functions = [part["functionCall"] for part in unchanged if "functionCall" in part]
             ids = {call.unique_id: function.get("id") for call, function in zip(calls, functions, strict=True)}
             self._ids.update(ids)
-            return [part for sent in unchanged for part in self._accepted(sent, message)]
+            accepted = [part for sent in unchanged for part in self._accepted(sent, message)]
+            return _with_signature(accepted) if self._facts.call_signatures else accepted
         if message.is_plain and len(message.parts) == 1 and not message.extra:
             return self._parts(message.parts, message)
         report_extra(self._fields, message.extra, message.path, _IGNORED_OF_ASSISTANT)
@@ -271,6 +272,14 @@ def _signed(part: dict[str, Any], data: Members) -> dict[str, Any]:
     others = {name: value for name, value in data.items() if name != "signature"}
     signature = {"thoughtSignature": data["signature"]} if "signature" in data else {}
     return {**others, **part, **signature}
+
+
+def _with_signature(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sign the first call of a turn if it has no signature, as those of models before Gemini 3 have none."""
+    for number, part in enumerate(parts):
+        if "functionCall" in part:
+            return [*parts[:number], {"thoughtSignature": _SKIP_SIGNATURE, **part}, *parts[number + 1 :]]
+    return parts
 
 
 def _function_call(call: ToolCall, message: Message, fields: RequestFields, *, needs_signature: bool) -> dict[str, Any]:

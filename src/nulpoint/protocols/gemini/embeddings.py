@@ -1,4 +1,7 @@
-"""Translates OpenAI's embeddings to Gemini's batchEmbedContents, with one request for each text, in the same order."""
+"""Translates OpenAI's embeddings to Gemini's batchEmbedContents, with one request for each text, in the same order.
+
+Source: Google's reference of the method, which accepts up to 100 requests (read 2026-11).
+"""
 
 from typing import Any
 
@@ -10,12 +13,14 @@ from nulpoint.protocols.openai.chat import (
     EncodedRequest,
     RequestFields,
     check_whole_number,
+    invalid,
     read_body,
     reject_deep_nesting,
     write_body,
 )
 from nulpoint.protocols.openai.embeddings import EmbeddingVectors, pop_repeated_texts, pop_texts, to_openai_response
 
+_MAX_TEXTS = 100
 _REPEATED_MEMBERS = {"task_type": "taskType", "title": "title"}  # sent with each text
 
 
@@ -28,6 +33,8 @@ def encode(
     fields = RequestFields(read_body(body), limits)
     fields.pop("model")
     texts = pop_texts(fields)
+    if len(texts) > _MAX_TEXTS:
+        raise invalid("input", f"has {len(texts)} texts, and Gemini accepts up to {_MAX_TEXTS}; use several requests")
     shared: dict[str, Any] = {"model": f"models/{model.removeprefix('models/')}"}
     dimensions = fields.pop("dimensions")
     if dimensions is not None:

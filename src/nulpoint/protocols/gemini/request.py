@@ -81,6 +81,8 @@ def render_for(
         request["serviceTier"] = tier
     elif tier not in (None, "auto", "default"):
         fields.report_dropped("service_tier")
+    if fields.pop("cache_control"):  # asks Claude to cache the whole request; Gemini does so unasked
+        fields.report_dropped("cache_control")
     own_members = fields.leftovers()
     for name, value in own_members.items():
         (config if name in _GEMINI_CONFIG else request)[name] = value

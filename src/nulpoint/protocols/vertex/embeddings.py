@@ -1,6 +1,6 @@
 """Translates OpenAI's embeddings API to the methods of Vertex AI, in which models differ.
 
-`predict` takes one instance for each text. Gemini's newer models have `embedContent` for a single text, and
+`predict` takes one instance for each text. Gemini's models have `embedContent` for a single text, and
 `batchEmbedContents` for several.
 
 Sources: Google's documentation, "Text embeddings API" (read 2026-11); google-genai 3.6.1 (`embed_content`).

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from nulpoint.models.facts import ModelFacts
 from nulpoint.providers.chat_adapter.chat_request import ChatRequest, decode_members
-from nulpoint.providers.chat_adapter.messages import MessageAdapter
+from nulpoint.providers.chat_adapter.messages import CACHE_MARK, MessageAdapter
 from nulpoint.providers.chat_adapter.output_format import FORMAT, write_format
 from nulpoint.providers.chat_adapter.parameters import (
     LIMIT,
@@ -44,15 +44,19 @@ class ChatAdapter:
         self._messages = MessageAdapter(spec.dialect, facts)
         self._members = frozenset(_members_that_matter(spec, facts))
         self._always = bool(spec.dialect.defaults)
-        self.reads_messages = self._messages.can_change  # requests may have to be decoded as a whole
-        self.is_needed = self._always or bool(self._members) or self.reads_messages
+        self._reads_messages = self._messages.can_change
+        self.is_needed = self._always or bool(self._members) or self._reads_messages
+
+    def reads_messages(self, body: bytes) -> bool:
+        """Return whether a request may have to be decoded as a whole."""
+        return self._messages.may_change(body)
 
     def adapt(self, body: bytes, frame: bytes) -> AdaptedRequest:
         """Return the request as the host gets it. `frame` is the request with `[]` in place of some large values.
 
         Raises Failure (400) if the model does not support the request.
         """
-        has_messages = self.reads_messages and self._messages.may_change(body)
+        has_messages = self._reads_messages and self._messages.may_change(body)
         if not (has_messages or self._always) and self._members.isdisjoint(decode_members(frame)):
             return AdaptedRequest(body, [])
         request = ChatRequest(body)
@@ -65,6 +69,8 @@ class ChatAdapter:
         """Adapt everything but the messages. Later steps depend on whether the model reasons after the earlier ones."""
         spec, dialect, facts = self._spec, self._spec.dialect, self.facts
         rename_and_drop(request, spec.rename, spec.drop)
+        if not dialect.cache_marks:
+            request.drop(CACHE_MARK)
         write_limit(request, facts)
         write_effort(request, dialect, facts)
         check_tools(request, self._name, dialect, facts)

@@ -1,11 +1,13 @@
 """Adapts the messages of a chat request."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from nulpoint.models.facts import ModelFacts
+from nulpoint.protocols.added_texts import BEGIN
 from nulpoint.providers.chat_adapter.chat_request import ChatRequest
 from nulpoint.providers.dialect import EXTRA_FIELDS, Dialect
 
@@ -16,6 +18,10 @@ _ALWAYS_ACCEPTED: Mapping[str, Collection[str]] = {
 }
 _REASONING = ("reasoning_content", "reasoning")
 _PROVIDER_FIELDS = "provider_specific_fields"
+CACHE_MARK = "cache_control"
+_QUOTED_MARK = b'"cache_control"'
+_USER_ROLE = re.compile(rb'"role"\s*+:\s*+"user"')
+_USER_MESSAGE = msgspec.json.encode({"role": "user", "content": BEGIN})
 _ESCAPED_LETTER = b"\\u00"  # a name in a message may be written with escapes, and nothing else hides it from a search
 
 
@@ -28,6 +34,10 @@ class MessageAdapter:
         self._foreign_extras = [field for field in EXTRA_FIELDS if field not in dialect.extras]
         self._reads_all = any(place != "tool" for place in dialect.accepts)
         self._signs = _without_extensions(f'"{sign}'.encode() for sign in self._texts_of_changes())
+        self._rejects = {place: set(names) for place, names in dialect.rejects.items()}
+        if not dialect.cache_marks:
+            for place in ("message", "part"):
+                self._rejects[place] = {CACHE_MARK, *self._rejects.get(place, ())}
         plain = {"role", "content", "tool_call_id"}.difference(dialect.rejects.get("message", ()))
         self._plain_members = frozenset(plain)
 
@@ -50,13 +60,17 @@ class MessageAdapter:
     @property
     def can_change(self) -> bool:
         """Whether there are messages that need a change."""
-        return self._reads_all or bool(self._signs)
+        return self._reads_all or bool(self._signs) or self._dialect.needs_user or not self._dialect.cache_marks
 
     def may_change(self, body: bytes) -> bool:
         """Return False if it is clear without decoding the request that no message needs a change."""
         if self._reads_all or (self._signs and _ESCAPED_LETTER in body):
             return True
-        return any(sign in body for sign in self._signs)
+        if not self._dialect.cache_marks and _has_mark(body):
+            return True
+        if self._dialect.needs_user and _USER_ROLE.search(body) is None:
+            return True
+        return bool(self._signs) and any(sign in body for sign in self._signs)
 
     def write(self, request: ChatRequest) -> None:
         """Replace the messages that need a change."""
@@ -64,6 +78,8 @@ class MessageAdapter:
         changed = [self._adapted(message, request) for message in messages]
         if any(new is not old for new, old in zip(changed, messages, strict=True)):
             request.set_messages(changed)
+        if self._dialect.needs_user and messages and not any(map(_USER_ROLE.search, map(bytes, changed))):
+            request.set_messages([*changed, _USER_MESSAGE])
 
     def _adapted(self, text: bytes | msgspec.Raw, request: ChatRequest) -> bytes | msgspec.Raw:
         message = msgspec.json.decode(text)
@@ -143,7 +159,7 @@ class MessageAdapter:
     ) -> dict[str, Any]:
         """Return the members that the host accepts in this place. The others are named as dropped."""
         accepted = self._dialect.accepts.get(place)  # type: ignore[call-overload]
-        refused = self._dialect.rejects.get(place, ())  # type: ignore[call-overload]
+        refused = self._rejects.get(place, ())  # type: ignore[call-overload]
         if accepted is None and not refused:
             return members
         new = {
@@ -155,6 +171,12 @@ class MessageAdapter:
         for name in members.keys() - new.keys():
             request.report_value(f"{path}.{name}", members[name])
         return new
+
+
+def _has_mark(body: bytes) -> bool:
+    """Return whether a request may have cache marks. One character is found much faster than several."""
+    first = body.find(b"_")
+    return first >= 0 and body.find(_QUOTED_MARK, max(0, first - len('"cache'))) >= 0
 
 
 def _without_extensions(signs: Iterator[bytes]) -> tuple[bytes, ...]:

@@ -7,6 +7,7 @@ from nulpoint.errors import rejected
 from nulpoint.models.facts import ModelFacts, ToolChoiceMode
 from nulpoint.providers.chat_adapter import reasoning
 from nulpoint.providers.chat_adapter.chat_request import ChatRequest
+from nulpoint.providers.chat_adapter.messages import CACHE_MARK
 from nulpoint.providers.dialect import Dialect
 
 TOOLS, CHOICE = "tools", "tool_choice"
@@ -46,6 +47,8 @@ def write_tools(request: ChatRequest, dialect: Dialect, facts: ModelFacts) -> No
         return
     accepted = dialect.accepts.get("tool")
     rejected_members = {*dialect.rejects.get("tool", ()), *(() if facts.strict_tools else ("strict",))}
+    if not dialect.cache_marks:
+        rejected_members.add(CACHE_MARK)
     changed = [_tool(tool, accepted, rejected_members, request) for tool in tools]
     if changed != tools:
         request.set(TOOLS, changed)
@@ -54,7 +57,11 @@ def write_tools(request: ChatRequest, dialect: Dialect, facts: ModelFacts) -> No
 def _tool(tool: Any, accepted: Collection[str] | None, rejected_members: Collection[str], request: ChatRequest) -> Any:
     if not isinstance(tool, dict) or tool.get("type") not in _KINDS:
         return tool
-    outer = {name: value for name, value in tool.items() if name in ("type", *_KINDS) or accepted is None}
+    outer = {
+        name: value
+        for name, value in tool.items()
+        if name in ("type", *_KINDS) or (accepted is None and name not in rejected_members)
+    }
     for name in tool.keys() - outer.keys():
         request.report_value(f"{TOOLS}.{name}", tool[name])
     kind = tool["type"]

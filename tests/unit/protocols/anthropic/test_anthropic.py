@@ -10,7 +10,7 @@ from support.chat_codec import CODECS
 from support.event_loop import run
 from support.running_gateway import gateway
 
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-haiku-4-5"
 HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}

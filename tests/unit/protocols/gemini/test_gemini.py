@@ -16,6 +16,8 @@ HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
 
+SKIPPED = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="  # the signature that Google documents for lost ones
+
 
 def encoded(model=MODEL, **members):
     body, dropped, _ = CODECS["gemini"].encode(json.dumps({"model": "x", "messages": HI, **members}).encode(), model)
@@ -180,6 +182,24 @@ def test_signatures_come_back_exactly_in_the_next_turn():
     body, dropped = encoded(messages=[*HI, message, *results])
     assert body["contents"][1]["parts"][0]["thoughtSignature"] == "sig"
     assert dropped == ["messages.reasoning_content"]
+
+
+@pytest.mark.parametrize(("signature", "model", "sent"), [
+    (None, "gemini-3.8-flash", SKIPPED), ("s", "gemini-3.8-flash", "s"), (None, "gemini-2.0-flash", None),
+])  # fmt: skip
+def test_a_call_of_an_older_gemini_is_signed_for_a_newer_one(signature, model, sent):
+    original = {"functionCall": {"name": "f", "args": {}, "id": "c"}} | (
+        {"thoughtSignature": signature} if signature else {}
+    )
+    message = {"role": "assistant", "content": "t", "tool_calls": [{**CALL, "id": "c"}]}
+    message["provider_specific_fields"] = {"gemini": {"parts": [{"text": "t"}, original]}}
+    body, dropped = encoded(model, messages=[*HI, message, {"role": "tool", "tool_call_id": "c", "content": "1"}])
+    assert body["contents"][1]["parts"][1].get("thoughtSignature") == sent
+    assert dropped == []
+
+
+def test_a_cache_mark_of_the_whole_request_is_named():
+    assert encoded(messages=HI, cache_control={"type": "ephemeral"})[1] == ["cache_control"]
 
 
 def test_a_blocked_prompt_is_a_filtered_answer():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nulpoint.errors import Failure
 from nulpoint.models.catalog import built_in_models
 from nulpoint.protocols.limits import DEFAULT_LIMITS
 from nulpoint.protocols.registry import EMBEDDINGS
@@ -35,7 +36,8 @@ def content(text, **config):
         (NEW, ["a"], "embedContent", content("a")),
         (NEW, ["a", "b"], "batchEmbedContents", {"requests": [content("a"), content("b")]}),
         ("gemini-embedding-2-preview", "a", "embedContent", content("a")),
-        ("gemini-embedding-001", "a", "predict", {"instances": [{"content": "a"}]}),
+        ("gemini-embedding-001", "a", "embedContent", content("a")),
+        ("gemini-embedding-001", ["a", "b"], "batchEmbedContents", {"requests": [content("a"), content("b")]}),
         (OLD, ["a", "b"], "predict", {"instances": [{"content": "a"}, {"content": "b"}]}),
         ("a-name-of-their-own", "a", "predict", {"instances": [{"content": "a"}]}),
     ],
@@ -46,6 +48,14 @@ def test_models_on_vertex_ai_differ_in_their_method(model, texts, method, reques
     for configured in ({}, spec.paths):
         path = Paths("vertex", configured, "embeddings").of(model, False, method)
         assert path.endswith(f"/models/{model}:{method}")
+
+
+def test_more_texts_than_gemini_accepts_are_a_mistake_of_the_client():
+    request, dropped, _ = encoded("gemini", NEW, ["a"] * 100)
+    assert (len(request["requests"]), dropped) == (100, [])
+    with pytest.raises(Failure, match="has 101 texts, and Gemini accepts up to 100") as failure:
+        encoded("gemini", NEW, ["a"] * 101)
+    assert (failure.value.status, failure.value.param) == (400, "input")
 
 
 def test_a_path_of_the_users_own_is_kept():
