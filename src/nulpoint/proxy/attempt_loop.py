@@ -90,7 +90,7 @@ class AttemptLoop:
         self, proxy_request: ProxyRequest, endpoint: ProviderEndpoint, target: Target
     ) -> UpstreamCall:
         """Prepare a long request, in the translation thread if translating it takes long. Raises Failure."""
-        if takes_long(proxy_request.body) and endpoint.decodes_requests(target, proxy_request.body):
+        if endpoint.decodes_requests(target, proxy_request.body) and takes_long(proxy_request.body):
             work = partial(prepare_call, proxy_request, endpoint, target)
             return await self._services.translation.run(work)
         if len(proxy_request.body) > LARGE:
